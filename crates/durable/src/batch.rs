@@ -1,0 +1,63 @@
+//! Many files made durable by few syncs.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::fs::Fs;
+use crate::{Doing, Result};
+
+/// Files written under temporary names, then published together: one sync of
+/// the filesystem, all the renames, one sync of each directory.
+///
+/// After a crash any subset of the files may be there, each one whole, because
+/// no rename is issued before the content of all of them is on the disk.
+#[derive(Debug, Default)]
+pub struct Batch {
+    renames: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Batch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a finished but unsynced file `from` that is to become `to`, on the
+    /// same filesystem.
+    pub fn add(&mut self, from: PathBuf, to: PathBuf) {
+        self.renames.push((from, to));
+    }
+
+    /// How many files wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.renames.len()
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.renames.is_empty()
+    }
+
+    /// Publishes all files. `on` is a path on their filesystem.
+    ///
+    /// # Errors
+    /// What failed; files not yet renamed keep their temporary names.
+    pub fn publish(self, fs: &dyn Fs, on: &Path) -> Result<()> {
+        if self.renames.is_empty() {
+            return Ok(());
+        }
+        fs.sync_filesystem(on).doing("sync the filesystem of", on)?;
+        let mut dirs = BTreeSet::new();
+        for (from, to) in &self.renames {
+            fs.rename(from, to).doing("publish", to)?;
+            dirs.extend(to.parent().map(Path::to_owned));
+        }
+        for dir in dirs {
+            fs.sync_dir(&dir).doing("sync", &dir)?;
+        }
+        Ok(())
+    }
+}

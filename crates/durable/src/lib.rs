@@ -1,0 +1,69 @@
+//! The only crate that writes files which must survive a crash.
+//!
+//! [`Fs`] is the door to the disk: a handful of path-based calls with one real
+//! implementation ([`RealFs`]) and, for tests, a simulated page cache that can
+//! be cut off at any instant. On top of it stand the *moves*, each of which is
+//! safe to be interrupted anywhere:
+//!
+//! | move | after a crash |
+//! | --- | --- |
+//! | [`publish_file`] | the old file or the new one, whole |
+//! | [`publish_symlink`] | the old target or the new one |
+//! | [`overwrite_in_place`] | each 512-byte sector old or new; the length never changes |
+//! | [`append_record`] | all earlier bytes; the new ones whole, cut, or absent |
+//! | [`rename_and_sync`] | the old name or the new one |
+//! | [`Batch`] | any subset of the files, each one whole |
+//!
+//! Nothing is durable before the move returns; after it returns, everything is.
+
+mod batch;
+mod fs;
+mod moves;
+mod real;
+
+pub use batch::Batch;
+pub use fs::{
+    Attributes, DirEntry, FileKind, Fs, FsLock, LockMode, Metadata, NewFile, ReadSeek, Xattr,
+};
+pub use moves::{
+    append_record, create_dir_all, overwrite_in_place, publish_file, publish_symlink, read,
+    read_bounded, read_to_string, remove_tree, rename_and_sync,
+};
+pub use real::RealFs;
+
+use std::path::{Path, PathBuf};
+
+/// A failed step on the disk: what was being done and to which path; the
+/// source says why.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} {}", path.display())]
+pub struct Error {
+    /// The verb: `"write"`, `"rename"`.
+    pub doing: &'static str,
+    /// The path it was done to.
+    pub path: PathBuf,
+    /// The kernel's answer.
+    pub source: std::io::Error,
+}
+
+/// Result of a move.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Turns a plain I/O error into an [`Error`] that says what was being done.
+pub trait Doing<T> {
+    /// Names the verb and the path.
+    ///
+    /// # Errors
+    /// The same error, with its context.
+    fn doing(self, verb: &'static str, path: &Path) -> Result<T>;
+}
+
+impl<T> Doing<T> for std::io::Result<T> {
+    fn doing(self, verb: &'static str, path: &Path) -> Result<T> {
+        self.map_err(|source| Error {
+            doing: verb,
+            path: path.to_owned(),
+            source,
+        })
+    }
+}

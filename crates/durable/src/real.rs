@@ -1,0 +1,342 @@
+//! The kernel's filesystem.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, IFlags, Mode, Timespec, Timestamps, UTIME_OMIT, XattrFlags};
+use rustix::io::Errno;
+
+use crate::fs::{
+    Attributes, DirEntry, FileKind, Fs, FsLock, LockMode, Metadata, NewFile, ReadSeek, Xattr,
+};
+
+/// The kernel's filesystem.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealFs;
+
+/// A file being written, by its descriptor.
+#[derive(Debug)]
+struct RealNewFile(File);
+
+impl Write for RealNewFile {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl NewFile for RealNewFile {
+    fn set(&mut self, attributes: &Attributes) -> io::Result<()> {
+        if let Some((uid, gid)) = attributes.owner {
+            rustix::fs::fchown(&self.0, Some(owner(uid)), Some(group(gid)))?;
+        }
+        if let Some(mode) = attributes.mode {
+            rustix::fs::fchmod(&self.0, Mode::from_raw_mode(mode & 0o7777))?;
+        }
+        for (name, value) in &attributes.xattrs {
+            rustix::fs::fsetxattr(&self.0, name.as_slice(), value, XattrFlags::empty())?;
+        }
+        if let Some(mtime) = attributes.mtime {
+            rustix::fs::futimens(&self.0, &times(mtime))?;
+        }
+        Ok(())
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+fn owner(uid: u32) -> rustix::fs::Uid {
+    rustix::fs::Uid::from_raw(uid)
+}
+
+fn group(gid: u32) -> rustix::fs::Gid {
+    rustix::fs::Gid::from_raw(gid)
+}
+
+fn times(mtime: i64) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: mtime,
+            tv_nsec: 0,
+        },
+    }
+}
+
+fn kind(file_type: std::fs::FileType) -> FileKind {
+    if file_type.is_file() {
+        FileKind::File
+    } else if file_type.is_dir() {
+        FileKind::Dir
+    } else if file_type.is_symlink() {
+        FileKind::Symlink
+    } else {
+        FileKind::Other
+    }
+}
+
+/// A `flock` held by an open descriptor.
+#[derive(Debug)]
+struct RealLock {
+    _file: File,
+}
+impl FsLock for RealLock {}
+
+fn lock_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::CLOEXEC.bits() as i32)
+        .open(path)
+}
+
+/// Reads one xattr value, growing the buffer when it changed in between.
+fn xattr_value(path: &Path, name: &[u8]) -> io::Result<Vec<u8>> {
+    loop {
+        let size = rustix::fs::lgetxattr(path, name, &mut [0u8; 0])?;
+        let mut value = vec![0u8; size];
+        match rustix::fs::lgetxattr(path, name, value.as_mut_slice()) {
+            Ok(len) => {
+                value.truncate(len);
+                return Ok(value);
+            }
+            Err(Errno::RANGE) => continue,
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+impl Fs for RealFs {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadSeek>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        let m = std::fs::symlink_metadata(path)?;
+        Ok(Metadata {
+            kind: kind(m.file_type()),
+            mode: m.mode(),
+            uid: m.uid(),
+            gid: m.gid(),
+            size: m.size(),
+            mtime: m.mtime(),
+            dev: m.dev(),
+            ino: m.ino(),
+            nlink: m.nlink(),
+        })
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let mut entries = std::fs::read_dir(path)?
+            .map(|entry| {
+                let entry = entry?;
+                Ok(DirEntry {
+                    kind: kind(entry.file_type()?),
+                    name: entry.file_name(),
+                })
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        entries.sort();
+        Ok(entries)
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        std::fs::read_link(path)
+    }
+
+    fn xattrs(&self, path: &Path) -> io::Result<Vec<Xattr>> {
+        let mut names = Vec::new();
+        loop {
+            let size = match rustix::fs::llistxattr(path, &mut [0u8; 0]) {
+                Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+                Ok(size) => size,
+                Err(e) => return Err(e.into()),
+            };
+            names.resize(size, 0u8);
+            match rustix::fs::llistxattr(path, names.as_mut_slice()) {
+                Ok(len) => {
+                    names.truncate(len);
+                    break;
+                }
+                Err(Errno::RANGE) => continue,
+                Err(e) => return Err(e.into()),
+            }
+        }
+        let mut found = names
+            .split(|b| *b == 0)
+            .filter(|name| !name.is_empty())
+            .map(|name| Ok((name.to_vec(), xattr_value(path, name)?)))
+            .collect::<io::Result<Vec<_>>>()?;
+        found.sort();
+        Ok(found)
+    }
+
+    fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn NewFile>> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(path)?;
+        Ok(Box::new(RealNewFile(file)))
+    }
+
+    fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        std::fs::DirBuilder::new().mode(mode).create(path)
+    }
+
+    fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
+        std::os::unix::fs::symlink(target, path)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this crate is the door")]
+    fn hard_link(&self, original: &Path, path: &Path) -> io::Result<()> {
+        std::fs::hard_link(original, path)
+    }
+
+    fn set_attributes(&self, path: &Path, attributes: &Attributes) -> io::Result<()> {
+        if let Some((uid, gid)) = attributes.owner {
+            rustix::fs::chownat(
+                CWD,
+                path,
+                Some(owner(uid)),
+                Some(group(gid)),
+                AtFlags::SYMLINK_NOFOLLOW,
+            )?;
+        }
+        if let Some(mode) = attributes.mode
+            && self.metadata(path)?.kind != FileKind::Symlink
+        {
+            rustix::fs::chmodat(
+                CWD,
+                path,
+                Mode::from_raw_mode(mode & 0o7777),
+                AtFlags::empty(),
+            )?;
+        }
+        for (name, value) in &attributes.xattrs {
+            rustix::fs::lsetxattr(path, name.as_slice(), value, XattrFlags::empty())?;
+        }
+        if let Some(mtime) = attributes.mtime {
+            rustix::fs::utimensat(CWD, path, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        Ok(())
+    }
+
+    fn overwrite(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        let end = offset.checked_add(bytes.len() as u64);
+        if end.is_none_or(|end| end > file.metadata().map_or(0, |m| m.len())) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the write would grow the file",
+            ));
+        }
+        file.write_all_at(bytes, offset)
+    }
+
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o644)
+            .open(path)?
+            .write_all(bytes)
+    }
+
+    fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
+        OpenOptions::new().write(true).open(path)?.set_len(len)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this crate is the door")]
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_dir(path)
+    }
+
+    fn set_immutable(&self, path: &Path, immutable: bool) -> io::Result<()> {
+        let file = File::open(path)?;
+        let result = (|| {
+            let old = rustix::fs::ioctl_getflags(&file)?;
+            let mut new = old;
+            new.set(IFlags::IMMUTABLE, immutable);
+            if new == old {
+                return Ok(());
+            }
+            rustix::fs::ioctl_setflags(&file, new)
+        })();
+        match result {
+            Err(Errno::PERM | Errno::ACCESS | Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL) => {
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn sync_filesystem(&self, path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(File::open(path)?)?)
+    }
+
+    fn checkpoint(&self, path: &Path) -> io::Result<()> {
+        let dir = File::open(path)?;
+        rustix::fs::syncfs(&dir)?;
+        match sys::freeze(&dir) {
+            Ok(()) => sys::thaw(&dir),
+            Err(e) => match e.raw_os_error().map(Errno::from_raw_os_error) {
+                Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL) => Ok(()),
+                _ => Err(e),
+            },
+        }
+    }
+
+    fn free_space(&self, path: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(path.as_os_str().as_bytes())?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn lock(&self, path: &Path, mode: LockMode) -> io::Result<Box<dyn FsLock>> {
+        let file = lock_file(path)?;
+        match mode {
+            LockMode::Shared => file.lock_shared()?,
+            LockMode::Exclusive => file.lock()?,
+        }
+        Ok(Box::new(RealLock { _file: file }))
+    }
+
+    fn try_lock(&self, path: &Path, mode: LockMode) -> io::Result<Option<Box<dyn FsLock>>> {
+        let file = lock_file(path)?;
+        let taken = match mode {
+            LockMode::Shared => file.try_lock_shared(),
+            LockMode::Exclusive => file.try_lock(),
+        };
+        match taken {
+            Ok(()) => Ok(Some(Box::new(RealLock { _file: file }))),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(e)) => Err(e),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! OSTree repositories, in the format that `ostree` reads and writes.

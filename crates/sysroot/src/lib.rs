@@ -1,0 +1,1 @@
+//! Deployments of an OSTree-format host.

@@ -1,12 +1,20 @@
 //! `backstop` upgrades Linux hosts and puts them back when the upgrade goes wrong.
+//!
+//! This crate is the only one that prints or exits. Each command has a file under
+//! `commands`; what a command decides is decided below, in the libraries.
+
+mod args;
+mod commands;
+mod exit;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Upgrade this host, and put it back by itself when the upgrade goes wrong.
-#[derive(Debug, Parser)]
-#[command(name = "backstop", version)]
-struct Args {}
-
-fn main() {
-    Args::parse();
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let mut out = output::Output::new(args.global.json);
+    exit::code(commands::run(args, &mut out), &mut out)
 }

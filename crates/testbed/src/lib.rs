@@ -1,1 +1,27 @@
 //! Real machines for tests and the demonstration.
+//!
+//! - [`debian`] builds a small Debian root from the machine's own package mirror and caches it.
+//! - [`Machine`] boots a disk image in QEMU and follows it over its reboots.
+//! - [`packages`] says which Debian packages this needs, and installs them.
+//!
+//! Nothing here has to survive a crash: it makes throw-away machines.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "makes throw-away files; nothing here has to survive a crash"
+)]
+
+pub mod cache;
+pub mod console;
+pub mod debian;
+mod error;
+pub mod machine;
+pub mod packages;
+pub mod program;
+mod qemu;
+pub mod sources;
+mod ssh;
+
+pub use console::Console;
+pub use error::{Error, Result};
+pub use machine::{Firmware, Machine, MachineOptions};
+pub use ssh::Ssh;

@@ -1,0 +1,27 @@
+//! Skipping what this machine cannot do.
+
+use testbed::cache::Cache;
+use testbed::packages::{self, Need};
+
+/// Whether root and the packages are there; says what is missing otherwise.
+/// With `BACKSTOP_REQUIRE_ALL=1` that is a failure.
+pub fn able(needs: &[&[Need]]) -> bool {
+    let mut lacks = packages::missing(needs);
+    if !packages::is_root() {
+        lacks.push("root");
+    }
+    if lacks.is_empty() {
+        return true;
+    }
+    let lacks = lacks.join(", ");
+    assert!(
+        std::env::var_os("BACKSTOP_REQUIRE_ALL").is_none_or(|v| v != "1"),
+        "needs {lacks}"
+    );
+    println!("skipped: needs {lacks}");
+    false
+}
+
+pub fn cache() -> Cache {
+    Cache::from_env()
+}

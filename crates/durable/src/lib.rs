@@ -20,6 +20,8 @@ mod batch;
 mod fs;
 mod moves;
 mod real;
+#[cfg(feature = "sim")]
+pub mod sim;
 
 pub use batch::Batch;
 pub use fs::{

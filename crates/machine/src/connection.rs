@@ -1,0 +1,132 @@
+//! Which connection this process was called over, and since when it is open.
+//!
+//! A confirmation must show that the new version can still be reached, so it only
+//! counts over a connection that was opened after the activation (P9). A process
+//! called over SSH has its session's `sshd` among its ancestors, and the kernel
+//! knows when that one was started. Multiplexed sessions share one `sshd`, so a
+//! connection kept open from before is told apart from a new one.
+
+use std::path::Path;
+use std::time::Duration;
+
+/// Ancestors further away than this are not looked at.
+const MOST_ANCESTORS: usize = 64;
+/// Clock ticks per second in `/proc/PID/stat`, the same on every Linux of today
+/// (`USER_HZ`).
+const TICKS_PER_SECOND: u64 = 100;
+
+/// How this process was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// At the machine itself: a console, a timer, a unit.
+    Local,
+    /// Over SSH; the connection was opened this long after the kernel's start.
+    Ssh(Duration),
+}
+
+/// Finds out how this process was called. What can't be read counts as local:
+/// without `/proc` there is no remote session either.
+#[must_use]
+pub fn connection() -> Connection {
+    of_process(Path::new("/proc"), std::process::id())
+}
+
+/// What one process says of itself.
+struct Stat {
+    name: String,
+    parent: u32,
+    started: Duration,
+}
+
+/// The outermost `sshd` among the ancestors that is not the listening one: the
+/// listener's parent is init, a session's is the listener.
+fn of_process(proc: &Path, pid: u32) -> Connection {
+    let mut found = Connection::Local;
+    let mut next = pid;
+    for _ in 0..MOST_ANCESTORS {
+        let Some(stat) = stat(proc, next) else {
+            break;
+        };
+        if stat.name.starts_with("sshd") && stat.parent > 1 {
+            found = Connection::Ssh(stat.started);
+        }
+        if stat.parent <= 1 {
+            break;
+        }
+        next = stat.parent;
+    }
+    found
+}
+
+/// Reads `/proc/PID/stat`: `PID (name) state ppid …`, the 22nd field being the
+/// start time. The name may hold blanks and parentheses.
+fn stat(proc: &Path, pid: u32) -> Option<Stat> {
+    let text = std::fs::read_to_string(proc.join(pid.to_string()).join("stat")).ok()?;
+    let (head, rest) = text.rsplit_once(')')?;
+    let (_, name) = head.split_once('(')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let ticks: u64 = fields.get(19)?.parse().ok()?;
+    Some(Stat {
+        name: name.to_owned(),
+        parent: fields.get(1)?.parse().ok()?,
+        started: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods)]
+    use super::*;
+
+    /// Writes a `/proc` with these processes: pid, name, parent, ticks.
+    fn proc(processes: &[(u32, &str, u32, u64)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (pid, name, parent, ticks) in processes {
+            let own = dir.path().join(pid.to_string());
+            std::fs::create_dir(&own).unwrap();
+            let text = format!(
+                "{pid} ({name}) S {parent} 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {ticks} 0 0"
+            );
+            std::fs::write(own.join("stat"), text).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn the_table() {
+        let listener = (10, "sshd", 1, 500);
+        let session = (20, "sshd", 10, 90_000);
+        let unprivileged = (21, "sshd", 20, 90_010);
+        let shell = (30, "odd) name (sh", 21, 90_020);
+        let table: &[(&[_], u32, Connection)] = &[
+            (
+                &[listener, session, unprivileged, shell],
+                30,
+                Connection::Ssh(Duration::from_secs(900)),
+            ),
+            // OpenSSH 9.8 and later name the session's process differently.
+            (
+                &[listener, (20, "sshd-session", 10, 700), (30, "sh", 20, 800)],
+                30,
+                Connection::Ssh(Duration::from_secs(7)),
+            ),
+            (
+                &[(5, "systemd-logind", 1, 3), (30, "sh", 5, 4)],
+                30,
+                Connection::Local,
+            ),
+            (&[(30, "sh", 1, 4)], 30, Connection::Local),
+            (&[], 30, Connection::Local),
+        ];
+        for (processes, pid, expected) in table {
+            let dir = proc(processes);
+            assert_eq!(of_process(dir.path(), *pid), *expected, "{processes:?}");
+        }
+    }
+
+    #[test]
+    fn our_own_process_can_be_read() {
+        let own = stat(Path::new("/proc"), std::process::id()).unwrap();
+        assert!(own.started > Duration::ZERO);
+    }
+}

@@ -1,0 +1,108 @@
+//! The machine under a host: what runs, what boots, timers, and who is connected.
+//!
+//! Both kinds of host stand on a [`Machine`]. [`Systemd`] is the real one; a test
+//! or a demonstration brings its own.
+
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+mod connection;
+mod systemd;
+
+pub use connection::{Connection, connection};
+pub use systemd::Systemd;
+
+/// A failure of the machine.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// A file about the machine can't be used.
+    #[error("cannot {doing} {}", path.display())]
+    File {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A program could not be run or said no.
+    #[error("cannot {doing}: {why}")]
+    Program {
+        /// What it was to do.
+        doing: String,
+        /// What it said.
+        why: String,
+    },
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] durable::Error),
+    /// What lies under the machine.
+    #[error("cannot {doing}")]
+    Other {
+        /// What was being done.
+        doing: &'static str,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No version boots.
+    #[error("nothing booted after {0} starts of the machine; its console log says why")]
+    NothingBoots(u32),
+}
+
+/// Result of the machine's doings.
+pub type Result<T> = std::result::Result<T, MachineError>;
+
+/// Two deployments between which a live trial goes.
+#[derive(Debug, Clone)]
+pub struct LiveSwitch<'a> {
+    /// What runs.
+    pub from: &'a Path,
+    /// What is to run.
+    pub to: &'a Path,
+    /// Paths, relative to a deployment, in which the two differ.
+    pub changed: &'a [PathBuf],
+    /// Where what must be put back later may be saved; empty at first.
+    pub saved: &'a Path,
+}
+
+/// What a host needs of the machine that it runs on.
+pub trait Machine: Debug + Send {
+    /// The kernel's id of this boot.
+    /// # Errors
+    /// It can't be read.
+    fn boot_id(&self) -> Result<String>;
+    /// Time since the kernel started.
+    /// # Errors
+    /// It can't be read.
+    fn uptime(&self) -> Result<Duration>;
+    /// The command line that the kernel was started with.
+    /// # Errors
+    /// It can't be read.
+    fn cmdline(&self) -> Result<String>;
+    /// Runs `backstop` with these arguments, outside any login session, now or
+    /// after a time. A job of that name that waits or runs already is left alone.
+    /// # Errors
+    /// It can't be started.
+    fn start(&mut self, name: &str, after: Option<Duration>, arguments: &[&str]) -> Result<()>;
+    /// Stops the jobs whose names begin so and that still wait.
+    /// # Errors
+    /// They can't be stopped.
+    fn cancel(&mut self, prefix: &str) -> Result<()>;
+    /// Says why this switch can't be done in the running system, if it can't.
+    fn refuses_live(&self, switch: &LiveSwitch<'_>) -> Option<String>;
+    /// Makes the running system that of `to`; doing it again changes nothing.
+    /// # Errors
+    /// What failed; the system may be half switched.
+    fn switch_live(&mut self, switch: &LiveSwitch<'_>) -> Result<()>;
+    /// Undoes [`Machine::switch_live`] with what it saved.
+    /// # Errors
+    /// What failed.
+    fn revert_live(&mut self, switch: &LiveSwitch<'_>) -> Result<()>;
+    /// Asks for a reboot and returns.
+    /// # Errors
+    /// It was refused.
+    fn reboot(&mut self, force: bool) -> Result<()>;
+    /// The root below which the running version's checks and programs are.
+    fn root(&self) -> Result<PathBuf>;
+}

@@ -1,0 +1,250 @@
+//! A machine that systemd runs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use durable::{Doing, FileKind, Fs};
+
+use crate::{LiveSwitch, Machine, MachineError, Result};
+
+/// The unit that drives an open transaction; it ships with the tree.
+const SUPERVISOR: &str = "backstop-supervise.service";
+/// Local configuration, in a deployment.
+const ETC: &str = "etc";
+
+/// A machine that systemd runs.
+#[derive(Debug)]
+pub struct Systemd {
+    fs: Arc<dyn Fs>,
+}
+
+impl Systemd {
+    /// The machine that this process runs on.
+    #[must_use]
+    pub fn new(fs: Arc<dyn Fs>) -> Self {
+        Self { fs }
+    }
+
+    fn read(&self, path: &str) -> Result<String> {
+        let text = durable::read_to_string(&*self.fs, Path::new(path))?;
+        Ok(text.trim_end().to_owned())
+    }
+
+    /// Copies one changed path of /etc, or removes it where it is gone.
+    fn put(&self, from: &Path, to: &Path) -> Result<()> {
+        let fs = &*self.fs;
+        let metadata = match fs.metadata(from) {
+            Ok(metadata) => metadata,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(durable::remove_tree(fs, to)?);
+            }
+            Err(e) => return Ok(Err(e).doing("look at", from)?),
+        };
+        if let Some(dir) = to.parent() {
+            durable::create_dir_all(fs, dir, 0o755)?;
+        }
+        match metadata.kind {
+            FileKind::File => {
+                let bytes = durable::read(fs, from)?;
+                durable::publish_file(fs, to, &bytes, metadata.mode & 0o7777)?;
+                let attributes = durable::Attributes {
+                    owner: Some((metadata.uid, metadata.gid)),
+                    mode: Some(metadata.mode & 0o7777),
+                    ..durable::Attributes::default()
+                };
+                Ok(fs
+                    .set_attributes(to, &attributes)
+                    .doing("set the owner of", to)?)
+            }
+            FileKind::Symlink => {
+                let target = fs.read_link(from).doing("read the link", from)?;
+                Ok(durable::publish_symlink(fs, &target, to)?)
+            }
+            FileKind::Dir => Ok(durable::create_dir_all(fs, to, metadata.mode & 0o7777)?),
+            FileKind::Other => Ok(()),
+        }
+    }
+
+    /// Lets the running services see their changed configuration.
+    fn reload(&self, switch: &LiveSwitch<'_>) -> Result<()> {
+        run("reload systemd's units", "systemctl", &["daemon-reload"])?;
+        for unit in affected_units(switch.changed) {
+            run(
+                &format!("restart {unit}"),
+                "systemctl",
+                &["try-reload-or-restart", &unit],
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The units whose configuration is among the changed paths: those with a unit
+/// file or drop-in there, and those with a folder of their name in /etc.
+fn affected_units(changed: &[PathBuf]) -> Vec<String> {
+    let mut units = Vec::new();
+    for path in changed {
+        let Ok(below) = path.strip_prefix(ETC) else {
+            continue;
+        };
+        let parts: Vec<&str> = below.iter().filter_map(|part| part.to_str()).collect();
+        let unit = match parts.as_slice() {
+            ["systemd", "system", unit, ..] => unit.trim_end_matches(".d").to_owned(),
+            [folder, _, ..] => format!("{folder}.service"),
+            _ => continue,
+        };
+        if unit.contains('.') && !unit.ends_with(".wants") && !units.contains(&unit) {
+            units.push(unit);
+        }
+    }
+    units
+}
+
+fn run(doing: &str, program: &str, arguments: &[&str]) -> Result<()> {
+    let failed = |why: String| MachineError::Program {
+        doing: doing.to_owned(),
+        why,
+    };
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .map_err(|e| failed(format!("{program}: {e}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(failed(format!("{program} said: {}", said.trim())))
+}
+
+fn is_active(unit: &str) -> bool {
+    run("ask", "systemctl", &["is-active", "--quiet", unit]).is_ok()
+}
+
+impl Machine for Systemd {
+    fn boot_id(&self) -> Result<String> {
+        self.read("/proc/sys/kernel/random/boot_id")
+    }
+
+    fn uptime(&self) -> Result<Duration> {
+        let text = self.read("/proc/uptime")?;
+        let seconds = text.split(' ').next().and_then(|s| s.parse().ok());
+        Ok(Duration::from_secs_f64(seconds.unwrap_or(0.0)))
+    }
+
+    fn cmdline(&self) -> Result<String> {
+        self.read("/proc/cmdline")
+    }
+
+    fn start(&mut self, name: &str, after: Option<Duration>, arguments: &[&str]) -> Result<()> {
+        let Some(after) = after else {
+            return run(
+                "start the supervisor",
+                "systemctl",
+                &["start", "--no-block", SUPERVISOR],
+            );
+        };
+        let unit = format!("backstop-{name}");
+        if is_active(&format!("{unit}.timer")) {
+            return Ok(());
+        }
+        let program = std::env::current_exe().map_err(|source| MachineError::File {
+            doing: "find",
+            path: PathBuf::from("backstop's own program"),
+            source,
+        })?;
+        let program = program.to_string_lossy();
+        let unit_option = format!("--unit={unit}");
+        let after = format!("--on-active={}ms", after.as_millis());
+        let mut all = vec![
+            "--quiet",
+            "--collect",
+            &unit_option,
+            &after,
+            "--timer-property=AccuracySec=100ms",
+            // A deadman must also fire while the boot is stuck.
+            "--property=DefaultDependencies=no",
+            "--timer-property=DefaultDependencies=no",
+            &program,
+        ];
+        all.extend(arguments);
+        run(&format!("set the timer {unit}"), "systemd-run", &all)
+    }
+
+    fn cancel(&mut self, prefix: &str) -> Result<()> {
+        let timers = format!("backstop-{prefix}*.timer");
+        run("stop the timers", "systemctl", &["stop", &timers])
+    }
+
+    fn refuses_live(&self, switch: &LiveSwitch<'_>) -> Option<String> {
+        let mut outside = switch.changed.iter().filter(|path| !path.starts_with(ETC));
+        let first = outside.next()?;
+        Some(format!(
+            "it changes {} and {} more outside /etc, which needs a boot trial",
+            first.display(),
+            outside.count()
+        ))
+    }
+
+    fn switch_live(&mut self, switch: &LiveSwitch<'_>) -> Result<()> {
+        for path in switch.changed {
+            let here = Path::new("/").join(path);
+            let saved = switch.saved.join(path);
+            // Done before: what is there now is no longer the old file.
+            if self.fs.metadata(&switch.saved.join(".done")).is_err() {
+                self.put(&here, &saved)?;
+            }
+        }
+        durable::publish_file(&*self.fs, &switch.saved.join(".done"), b"", 0o600)?;
+        for path in switch.changed {
+            self.put(&switch.to.join(path), &Path::new("/").join(path))?;
+        }
+        self.reload(switch)
+    }
+
+    fn revert_live(&mut self, switch: &LiveSwitch<'_>) -> Result<()> {
+        if self.fs.metadata(&switch.saved.join(".done")).is_err() {
+            // Nothing was changed before everything had been saved.
+            return Ok(());
+        }
+        for path in switch.changed {
+            self.put(&switch.saved.join(path), &Path::new("/").join(path))?;
+        }
+        self.reload(switch)
+    }
+
+    fn reboot(&mut self, force: bool) -> Result<()> {
+        let arguments: &[&str] = if force {
+            &["reboot", "--force"]
+        } else {
+            &["reboot", "--no-block"]
+        };
+        run("reboot", "systemctl", arguments)
+    }
+
+    fn root(&self) -> Result<PathBuf> {
+        Ok(PathBuf::from("/"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_units_that_a_change_concerns() {
+        let table: &[(&[&str], &[&str])] = &[
+            (&["etc/hostname"], &[]),
+            (&["etc/ssh/sshd_config", "etc/ssh/moduli"], &["ssh.service"]),
+            (&["etc/systemd/system/a.service"], &["a.service"]),
+            (&["etc/systemd/system/a.timer.d/b.conf"], &["a.timer"]),
+            (&["etc/systemd/system/x.target.wants/a.service"], &[]),
+            (&["usr/bin/true"], &[]),
+        ];
+        for (changed, units) in table {
+            let changed: Vec<PathBuf> = changed.iter().map(PathBuf::from).collect();
+            assert_eq!(affected_units(&changed), *units);
+        }
+    }
+}

@@ -1,11 +1,30 @@
-//! The project's own tasks: `cargo xtask test`, `cargo xtask bench`.
+//! The project's own tasks: `cargo xtask test`, `cargo xtask ci`, `cargo xtask bench`.
+#![allow(clippy::print_stdout, reason = "this program talks to a person")]
 
 use clap::Parser;
 
+mod step;
+mod test;
+
 /// The project's own tasks.
 #[derive(Debug, Parser)]
-struct Args {}
+enum Task {
+    /// Run every test that this machine can run, and say what was left out
+    Test {
+        /// Don't install missing Debian packages, even as root
+        #[arg(long)]
+        no_install: bool,
+    },
+    /// What the project's CI runs: format, lints, documentation, then `test`
+    Ci,
+}
 
-fn main() {
-    Args::parse();
+fn main() -> anyhow::Result<()> {
+    match Task::parse() {
+        Task::Test { no_install } => test::run(!no_install),
+        Task::Ci => {
+            test::lint()?;
+            test::run(true)
+        }
+    }
 }

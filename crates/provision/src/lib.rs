@@ -1,1 +1,14 @@
 //! Making a host.
+//!
+//! - [`tree`] turns a plain Debian root filesystem into one that can be
+//!   deployed: `backstop tree prepare`.
+//! - `units/` and `initramfs/` beside `src/` hold the files that it puts there.
+//!
+//! Every operation is planned first, from what is there; the plan is data that
+//! prints as what would be done.
+
+pub mod error;
+pub mod program;
+pub mod tree;
+
+pub use error::{Error, Result};

@@ -1,0 +1,70 @@
+# Sourced in the initramfs, after the root filesystem is mounted. POSIX shell; needs only
+# mount, mkdir, cat and sleep, as busybox, klibc or util-linux have them.
+
+# Prints the value of the last kernel argument called $1.
+backstop_argument() {
+    _value=
+    for _word in $(cat /proc/cmdline); do
+        case $_word in "$1"=*) _value=${_word#*=} ;; esac
+    done
+    echo "$_value"
+}
+
+# Says why there is no system to start. During a trial the attempt is used up by a reboot;
+# otherwise it returns 1 and the caller stops as its initramfs does.
+backstop_fail() {
+    echo "backstop: $1" >/dev/console
+    echo "<2>backstop: $1" >/dev/kmsg
+    [ -n "$(backstop_argument backstop.trial)" ] || return 1
+    echo "backstop: this version is on trial: rebooting" >/dev/console
+    sleep 2
+    echo s >/proc/sysrq-trigger
+    sleep 1
+    echo b >/proc/sysrq-trigger
+    while :; do sleep 60; done
+}
+
+# Makes the deployment at $2 (the kernel's ostree= argument) the root filesystem, where the
+# physical one is mounted at $1. The physical one moves to its /sysroot.
+backstop_enter() {
+    _phys=$1
+    _new=/run/backstop/root
+    _target=$(cd -P "$_phys/$2" 2>/dev/null && pwd -P) || {
+        backstop_fail "there is no deployment at $2"
+        return 1
+    }
+    # Links inside may not lead elsewhere.
+    case $_target in
+    "$_phys"/ostree/deploy/*/deploy/*) ;;
+    *)
+        backstop_fail "$2 leads to ${_target#"$_phys"}, which is no deployment"
+        return 1
+        ;;
+    esac
+    _stateroot=${_target#"$_phys"/ostree/deploy/}
+    _stateroot=${_stateroot%%/*}
+    # A system cannot run on a read-only /var: only an explicit `ro` asks for that.
+    case " $(cat /proc/cmdline) " in
+    *" ro "*) ;;
+    *) mount -o remount,rw "$_phys" "$_phys" || { backstop_fail "cannot make the root filesystem writable"; return 1; } ;;
+    esac
+    mkdir -p "$_new" &&
+        mount -o bind "$_target" "$_new" &&
+        mount -o bind "$_target/usr" "$_new/usr" &&
+        mount -o remount,bind,ro "$_target/usr" "$_new/usr" &&
+        mount -o bind "$_phys/ostree/deploy/$_stateroot/var" "$_new/var" &&
+        mount -o move "$_phys" "$_new/sysroot" &&
+        mount -o move "$_new" "$_phys" &&
+        : >/run/ostree-booted || {
+        backstop_fail "cannot mount the deployment $2"
+        return 1
+    }
+    echo "<6>backstop: running deployment $_stateroot ${_target##*/}" >/dev/kmsg
+}
+
+# Does all of it; without an ostree= argument, nothing.
+backstop_main() {
+    _ostree=$(backstop_argument ostree)
+    [ -n "$_ostree" ] || return 0
+    backstop_enter "$1" "$_ostree"
+}

@@ -1,0 +1,67 @@
+//! Running the programs that make filesystems and images.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::{Error, Result};
+
+/// How much of a failed program's output an error keeps.
+const KEPT: usize = 2000;
+
+/// Where a program is, looked for as root's shell would.
+#[must_use]
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|dir| dir.join(name))
+        .find(|p| p.is_file())
+}
+
+/// Refuses when a program is not installed.
+///
+/// # Errors
+/// [`Error::MissingProgram`], naming the Debian package.
+pub fn require(program: &'static str, package: &'static str) -> Result<()> {
+    match find(program) {
+        Some(_) => Ok(()),
+        None => Err(Error::MissingProgram { program, package }),
+    }
+}
+
+/// Runs a program to its end and gives what it printed.
+///
+/// # Errors
+/// [`Error::Start`] and [`Error::Program`].
+pub fn run(command: &mut Command) -> Result<String> {
+    let name = || command_line(command);
+    let program = name();
+    let output = command
+        .stdin(Stdio::null())
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .map_err(|source| Error::Start {
+            program: program.clone(),
+            source,
+        })?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(text);
+    }
+    let said = text + &String::from_utf8_lossy(&output.stderr);
+    let said = said.trim_end();
+    let from = said.ceil_char_boundary(said.len().saturating_sub(KEPT));
+    Err(Error::Program {
+        program,
+        status: output.status.to_string(),
+        output: said[from..].to_owned(),
+    })
+}
+
+fn command_line(command: &Command) -> String {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|w| w.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}

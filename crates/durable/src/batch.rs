@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::fs::Fs;
+use crate::moves::parent;
 use crate::{Doing, Result};
 
 /// Files written under temporary names, then published together: one sync of
@@ -53,7 +54,7 @@ impl Batch {
         let mut dirs = BTreeSet::new();
         for (from, to) in &self.renames {
             fs.rename(from, to).doing("publish", to)?;
-            dirs.extend(to.parent().map(Path::to_owned));
+            dirs.insert(parent(to).to_owned());
         }
         for dir in dirs {
             fs.sync_dir(&dir).doing("sync", &dir)?;

@@ -98,7 +98,8 @@ pub enum LockMode {
 pub trait FsLock: Debug + Send {}
 
 /// The door to the disk. Paths are absolute or relative to the process; no call
-/// follows a symlink in the last component but [`Fs::open`] and the syncs.
+/// follows a symlink in the last component but [`Fs::open`], [`Fs::read_dir`], the
+/// locks and the syncs.
 ///
 /// Nothing here is durable by itself: use the moves of this crate, or
 /// [`Batch`](crate::Batch), which sync.
@@ -187,10 +188,10 @@ pub trait Fs: Debug + Send + Sync {
     /// # Errors
     /// The kernel's answer.
     fn sync_filesystem(&self, path: &Path) -> io::Result<()>;
-    /// Freezes and thaws the filesystem that holds `path`, so that a reader
-    /// which replays no journal (GRUB) sees all that was synced. Falls back to
-    /// [`Fs::sync_filesystem`] without the right to freeze or where the
-    /// filesystem cannot be frozen.
+    /// Syncs the filesystem that holds `path` and empties its journal, so that a
+    /// reader which replays none (GRUB) sees everything done so far. Is a mere
+    /// [`Fs::sync_filesystem`] without the right to do more, or where the
+    /// filesystem has no journal.
     /// # Errors
     /// The kernel's answer.
     fn checkpoint(&self, path: &Path) -> io::Result<()>;

@@ -9,10 +9,12 @@
 //! | --- | --- |
 //! | [`publish_file`] | the old file or the new one, whole |
 //! | [`publish_symlink`] | the old target or the new one |
+//! | [`switch_symlink`] | the same, even to a boot loader that replays no journal |
 //! | [`overwrite_in_place`] | each 512-byte sector old or new; the length never changes |
 //! | [`append_record`] | all earlier bytes; the new ones whole, cut, or absent |
 //! | [`rename_and_sync`] | the old name or the new one |
 //! | [`Batch`] | any subset of the files, each one whole |
+//! | [`create_dir_all`] | some of the directories, from the top |
 //!
 //! Nothing is durable before the move returns; after it returns, everything is.
 
@@ -28,8 +30,8 @@ pub use fs::{
     Attributes, DirEntry, FileKind, Fs, FsLock, LockMode, Metadata, NewFile, ReadSeek, Xattr,
 };
 pub use moves::{
-    append_record, create_dir_all, overwrite_in_place, publish_file, publish_symlink, read,
-    read_bounded, read_to_string, remove_tree, rename_and_sync,
+    append_record, create_dir_all, is_leftover, overwrite_in_place, publish_file, publish_symlink,
+    read, read_bounded, read_to_string, remove_tree, rename_and_sync, switch_symlink,
 };
 pub use real::RealFs;
 

@@ -1,42 +1,71 @@
 //! The moves: writes that may be interrupted anywhere.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::fs::{FileKind, Fs};
+use crate::fs::{Attributes, FileKind, Fs};
 use crate::{Doing, Result};
 
 /// The directory that holds `path`.
-fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
     }
 }
 
-/// A name beside `path` that no other writer uses: `.NAME.PID-N.tmp`.
-fn temporary(path: &Path) -> PathBuf {
+/// Makes something under a name beside `path` that nothing has yet:
+/// `.NAME.PID-N.tmp`. After a crash process numbers come again, and with them
+/// the names of what was left lying, so a taken name is passed over.
+fn under_new_name<T>(
+    path: &Path,
+    make: impl Fn(&Path) -> io::Result<T>,
+) -> io::Result<(PathBuf, T)> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
-    let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    name.push(format!(".{}-{n}.tmp", std::process::id()));
-    parent(path).join(name)
+    name.push(format!(".{}-", std::process::id()));
+    let mut tries = 0;
+    loop {
+        let mut name = name.clone();
+        name.push(format!("{}.tmp", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let tmp = parent(path).join(name);
+        match make(&tmp) {
+            Ok(made) => return Ok((tmp, made)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && tries < 1000 => tries += 1,
+            Err(e) => return Err(e),
+        }
+    }
 }
 
-/// Replaces `path` by a file with these bytes and permission bits: written under
-/// a temporary name, synced, renamed, and the directory synced. After a crash
-/// there is the old file or the new one, whole.
+/// Whether a name is one that an interrupted [`publish_file`] or
+/// [`publish_symlink`] left behind. Where no other writer can be at work such a
+/// file may be removed.
+#[must_use]
+pub fn is_leftover(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.starts_with(b".") && name.ends_with(b".tmp")
+}
+
+/// Replaces `path` by a file with these bytes and permission bits, whatever the
+/// umask: written under a temporary name, synced, renamed, and the directory
+/// synced. After a crash there is the old file or the new one, whole.
 ///
 /// # Errors
-/// What failed; the temporary file is removed and `path` is as it was.
+/// What failed; `path` is as it was and the temporary file is removed, unless
+/// only the last sync failed: then the new file is there and may be lost.
 pub fn publish_file(fs: &dyn Fs, path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let tmp = temporary(path);
+    let (tmp, mut file) =
+        under_new_name(path, |tmp| fs.create(tmp, mode)).doing("create a file beside", path)?;
+    let exactly = Attributes {
+        mode: Some(mode),
+        ..Attributes::default()
+    };
     let written = (|| {
-        let mut file = fs.create(&tmp, mode).doing("create", &tmp)?;
         file.write_all(bytes).doing("write", &tmp)?;
+        file.set(&exactly).doing("set the mode of", &tmp)?;
         file.sync().doing("sync", &tmp)?;
         fs.rename(&tmp, path).doing("replace", path)
     })();
@@ -49,19 +78,82 @@ pub fn publish_file(fs: &dyn Fs, path: &Path, bytes: &[u8], mode: u32) -> Result
         .doing("sync the directory of", path)
 }
 
-/// Makes `path` a symlink to `target`, replacing a symlink that is there.
+/// Makes `path` a symlink to `target`, replacing a symlink that is there. For a
+/// symlink that a boot loader follows, use [`switch_symlink`].
 ///
 /// # Errors
 /// What failed; `path` is as it was unless only the last sync failed.
 pub fn publish_symlink(fs: &dyn Fs, target: &Path, path: &Path) -> Result<()> {
-    let tmp = temporary(path);
-    fs.symlink(target, &tmp).doing("create the symlink", &tmp)?;
+    let (tmp, ()) = under_new_name(path, |tmp| fs.symlink(target, tmp))
+        .doing("create a symlink beside", path)?;
     if let Err(e) = fs.rename(&tmp, path).doing("replace", path) {
         let _ = fs.remove_file(&tmp);
         return Err(e);
     }
     fs.sync_dir(parent(path))
         .doing("sync the directory of", path)
+}
+
+/// Makes `path` a symlink to `target` in the eyes of a boot loader that replays
+/// no journal. Everything written to the filesystem before, and the symlink
+/// itself, is put in its place by a checkpoint before the name is switched; the
+/// old symlink keeps a second name, `.NAME.old`, until a checkpoint after it. So
+/// whichever of the directory and the inodes such a reader sees old or new, it
+/// finds the old target or the new one.
+///
+/// # Errors
+/// What failed; `path` is as it was unless what failed came after the switch.
+pub fn switch_symlink(fs: &dyn Fs, target: &Path, path: &Path) -> Result<()> {
+    let dir = parent(path);
+    let (tmp, ()) = under_new_name(path, |tmp| fs.symlink(target, tmp))
+        .doing("create a symlink beside", path)?;
+    let old = dir.join(with_affixes(path, ".old"));
+    let switched = (|| {
+        fs.checkpoint(dir).doing("checkpoint", dir)?;
+        remove_if_there(fs, &old)?;
+        keep(fs, path, &old)?;
+        fs.rename(&tmp, path).doing("replace", path)
+    })();
+    if let Err(e) = switched {
+        let _ = fs.remove_file(&tmp);
+        return Err(e);
+    }
+    fs.checkpoint(dir).doing("checkpoint", dir)?;
+    remove_if_there(fs, &old)?;
+    fs.sync_dir(dir).doing("sync", dir)
+}
+
+/// `.NAME` and a suffix.
+fn with_affixes(path: &Path, suffix: &str) -> OsString {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(suffix);
+    name
+}
+
+/// Gives what is at `path`, if anything, a second name, so that its inode is not
+/// freed when the first goes. Filesystems without hard links have to do without.
+fn keep(fs: &dyn Fs, path: &Path, second: &Path) -> Result<()> {
+    match fs.hard_link(path, second) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound) => Ok(()),
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        other => other.doing("keep a second name of", path),
+    }
+}
+
+/// Removes a name that is not a directory, if it is there.
+fn remove_if_there(fs: &dyn Fs, path: &Path) -> Result<()> {
+    match fs.remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.doing("remove", path),
+    }
 }
 
 /// Overwrites a file with bytes of exactly its length, in the blocks it has, and
@@ -80,28 +172,32 @@ pub fn overwrite_in_place(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> Result<()> 
     fs.sync_file(path).doing("sync", path)
 }
 
-/// Adds one record to the end of a file and syncs it, with its directory when
-/// the file is new. A crash may leave a part of the record: frame it.
+/// Adds one record to the end of a file and syncs the file and its directory. A
+/// crash may leave a part of the record: frame it, and cut such a part off before
+/// the next one is added.
 ///
 /// # Errors
-/// What failed; on a full disk the file is cut back to its former length.
+/// What failed. The file is cut back to its former length then, as well as that
+/// goes: a part of a record would hide the ones after it, and so would one whose
+/// sync failed, for the kernel counts its pages as written and will not try again.
 pub fn append_record(fs: &dyn Fs, path: &Path, record: &[u8]) -> Result<()> {
     let before = match fs.metadata(path) {
-        Ok(m) => Some(m.size),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Ok(m) => m.size,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
         Err(e) => return Err(e).doing("look at", path),
     };
-    if let Err(e) = fs.append(path, record).doing("append to", path) {
-        // A half-written record would hide the ones after it.
-        let _ = fs.truncate(path, before.unwrap_or(0));
-        return Err(e);
-    }
-    fs.sync_file(path).doing("sync", path)?;
-    if before.is_none() {
+    let added = (|| {
+        fs.append(path, record).doing("append to", path)?;
+        fs.sync_file(path).doing("sync", path)?;
+        // Not only for a new file: whoever created it may have died before this.
         fs.sync_dir(parent(path))
-            .doing("sync the directory of", path)?;
+            .doing("sync the directory of", path)
+    })();
+    if added.is_err() {
+        let _ = fs.truncate(path, before);
+        let _ = fs.sync_file(path);
     }
-    Ok(())
+    added
 }
 
 /// Renames, replacing what is at `to`, and syncs both directories.
@@ -118,26 +214,33 @@ pub fn rename_and_sync(fs: &dyn Fs, from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Creates a directory and those above it, each synced into its parent.
-/// Existing ones are left as they are.
+/// Creates a directory and those above it, with these permission bits whatever
+/// the umask, each synced into its parent. Existing ones are left as they are.
 ///
 /// # Errors
 /// What failed.
 pub fn create_dir_all(fs: &dyn Fs, path: &Path, mode: u32) -> Result<()> {
-    match fs.create_dir(path, mode) {
-        Ok(()) => fs
-            .sync_dir(parent(path))
-            .doing("sync the directory of", path),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound && path.parent().is_some() => {
-            create_dir_all(fs, parent(path), mode)?;
-            fs.create_dir(path, mode)
-                .doing("create the directory", path)?;
-            fs.sync_dir(parent(path))
-                .doing("sync the directory of", path)
-        }
-        Err(e) => Err(e).doing("create the directory", path),
+    let mut created = fs.create_dir(path, mode);
+    if let Err(e) = &created
+        && e.kind() == io::ErrorKind::NotFound
+        && path.parent().is_some_and(|p| !p.as_os_str().is_empty())
+    {
+        create_dir_all(fs, parent(path), mode)?;
+        created = fs.create_dir(path, mode);
     }
+    match created {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(e) => return Err(e).doing("create the directory", path),
+    }
+    let exactly = Attributes {
+        mode: Some(mode),
+        ..Attributes::default()
+    };
+    fs.set_attributes(path, &exactly)
+        .doing("set the mode of", path)?;
+    fs.sync_dir(parent(path))
+        .doing("sync the directory of", path)
 }
 
 /// Removes a file or a whole tree, clearing immutable flags on the way; a path

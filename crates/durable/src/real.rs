@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, IFlags, Mode, Timespec, Timestamps, UTIME_OMIT, XattrFlags};
 use rustix::io::Errno;
@@ -91,6 +92,31 @@ struct RealLock {
 }
 impl FsLock for RealLock {}
 
+/// Options that refuse a symlink in the last component.
+fn no_follow() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
+    options
+}
+
+/// How long a filesystem stays frozen at most, should this process stop.
+const FREEZE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Answers that mean there is no journal to empty, or no right to.
+const WITHOUT_JOURNAL: [Errno; 6] = [
+    Errno::PERM,
+    Errno::ACCESS,
+    Errno::OPNOTSUPP,
+    Errno::NOTTY,
+    Errno::INVAL,
+    Errno::NODEV,
+];
+
+fn is(error: &io::Error, errnos: &[Errno]) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    errno.is_some_and(|e| errnos.contains(&e))
+}
+
 fn lock_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .create(true)
@@ -103,7 +129,7 @@ fn lock_file(path: &Path) -> io::Result<File> {
 /// Reads one xattr value, growing the buffer when it changed in between.
 fn xattr_value(path: &Path, name: &[u8]) -> io::Result<Vec<u8>> {
     loop {
-        let size = rustix::fs::lgetxattr(path, name, &mut [0u8; 0])?;
+        let size = rustix::fs::lgetxattr_query(path, name)?;
         let mut value = vec![0u8; size];
         match rustix::fs::lgetxattr(path, name, value.as_mut_slice()) {
             Ok(len) => {
@@ -157,7 +183,7 @@ impl Fs for RealFs {
     fn xattrs(&self, path: &Path) -> io::Result<Vec<Xattr>> {
         let mut names = Vec::new();
         loop {
-            let size = match rustix::fs::llistxattr(path, &mut [0u8; 0]) {
+            let size = match rustix::fs::llistxattr_query(path) {
                 Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
                 Ok(size) => size,
                 Err(e) => return Err(e.into()),
@@ -233,9 +259,10 @@ impl Fs for RealFs {
     }
 
     fn overwrite(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).open(path)?;
+        let file = no_follow().write(true).open(path)?;
+        let len = file.metadata()?.len();
         let end = offset.checked_add(bytes.len() as u64);
-        if end.is_none_or(|end| end > file.metadata().map_or(0, |m| m.len())) {
+        if end.is_none_or(|end| end > len) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the write would grow the file",
@@ -245,16 +272,13 @@ impl Fs for RealFs {
     }
 
     fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o644)
-            .open(path)?
-            .write_all(bytes)
+        let mut options = no_follow();
+        options.append(true).create(true).mode(0o644);
+        options.open(path)?.write_all(bytes)
     }
 
     fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
-        OpenOptions::new().write(true).open(path)?.set_len(len)
+        no_follow().write(true).open(path)?.set_len(len)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this crate is the door")]
@@ -271,7 +295,7 @@ impl Fs for RealFs {
     }
 
     fn set_immutable(&self, path: &Path, immutable: bool) -> io::Result<()> {
-        let file = File::open(path)?;
+        let file = no_follow().read(true).open(path)?;
         let result = (|| {
             let old = rustix::fs::ioctl_getflags(&file)?;
             let mut new = old;
@@ -304,12 +328,16 @@ impl Fs for RealFs {
     fn checkpoint(&self, path: &Path) -> io::Result<()> {
         let dir = File::open(path)?;
         rustix::fs::syncfs(&dir)?;
-        match sys::freeze(&dir) {
-            Ok(()) => sys::thaw(&dir),
-            Err(e) => match e.raw_os_error().map(Errno::from_raw_os_error) {
-                Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL) => Ok(()),
-                _ => Err(e),
-            },
+        let emptied = match sys::checkpoint_ext4(&dir) {
+            // Not ext4, or a kernel before 5.15.
+            Err(e) if is(&e, &[Errno::NOTTY, Errno::OPNOTSUPP]) => {
+                sys::freeze_and_thaw(&dir, FREEZE_LIMIT)
+            }
+            other => other,
+        };
+        match emptied {
+            Err(e) if is(&e, &WITHOUT_JOURNAL) => Ok(()),
+            other => other,
         }
     }
 

@@ -41,9 +41,6 @@ impl State {
     fn removable(&self, path: &Path) -> io::Result<(Place, Ino)> {
         let place = self.tree.walk(path, false)?;
         let ino = place.ino.ok_or(Errno::NOENT)?;
-        if place.name.is_empty() {
-            return Err(Errno::BUSY.into());
-        }
         self.mutable(place.dir)?;
         self.mutable(ino)?;
         Ok((place, ino))
@@ -208,13 +205,21 @@ impl SimFs {
     }
 
     fn lock_file(&self, path: &Path) -> io::Result<Ino> {
-        match self.state().tree.find(path, true) {
-            Ok(ino) => return Ok(ino),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
+        {
+            let state = self.state();
+            let place = state.tree.walk(path, true)?;
+            if let Some(ino) = place.ino {
+                let is_dir = state.tree.get(ino)?.kind() == FileKind::Dir;
+                return if is_dir {
+                    Err(Errno::ISDIR.into())
+                } else {
+                    Ok(ino)
+                };
+            }
         }
         let call = self.begin(line("create", path, " (lock)"))?;
-        let place = call.state.vacancy(path)?;
+        let place = call.state.tree.walk(path, true)?;
+        call.state.mutable(place.dir)?;
         let node = Node::File(Arc::default());
         let (ino, effects) = call.state.new_inode(place, node, 0o600);
         call.done(effects);
@@ -222,7 +227,7 @@ impl SimFs {
     }
 }
 
-/// What `rename` refuses.
+/// What `rename` refuses, in the kernel's order.
 fn rename_allowed(tree: &Tree, from: Ino, to: &Place) -> io::Result<()> {
     let from_is_dir = tree.get(from)?.kind() == FileKind::Dir;
     if from_is_dir && tree.is_below(to.dir, from) {
@@ -230,11 +235,9 @@ fn rename_allowed(tree: &Tree, from: Ino, to: &Place) -> io::Result<()> {
     }
     let Some(target) = to.ino else { return Ok(()) };
     match (from_is_dir, tree.entries(target)) {
-        (true, Ok(entries)) if !entries.is_empty() => Err(Errno::NOTEMPTY.into()),
+        (_, Ok(_)) if from != target && tree.is_below(from, target) => Err(Errno::NOTEMPTY.into()),
+        (true, Ok(entries)) if !entries.is_empty() && from != target => Err(Errno::NOTEMPTY.into()),
         (true, Err(e)) => Err(e),
-        (false, Ok(entries)) if tree.is_below(from, target) && !entries.is_empty() => {
-            Err(Errno::NOTEMPTY.into())
-        }
         (false, Ok(_)) => Err(Errno::ISDIR.into()),
         _ => Ok(()),
     }
@@ -403,11 +406,12 @@ impl Fs for SimFs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let call = self.begin(line("rename", from, &format!(" -> {}", to.display())))?;
-        let (source, ino) = call.state.removable(from)?;
+        let source = call.state.tree.walk(from, false)?;
         let target = call.state.tree.walk(to, false)?;
-        if target.name.is_empty() {
+        if source.name.is_empty() || target.name.is_empty() {
             return Err(Errno::BUSY.into());
         }
+        let (source, ino) = call.state.removable(from)?;
         call.state.mutable(target.dir)?;
         rename_allowed(&call.state.tree, ino, &target)?;
         if target.ino == Some(ino) {
@@ -424,7 +428,7 @@ impl Fs for SimFs {
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let call = self.begin(line("remove", path, ""))?;
         let (Place { dir, name, .. }, ino) = call.state.removable(path)?;
-        if call.state.tree.get(ino)?.kind() == FileKind::Dir {
+        if call.state.tree.get(ino)?.kind() == FileKind::Dir || name.is_empty() {
             return Err(Errno::ISDIR.into());
         }
         call.done(vec![Effect::Unlink { dir, name }]);

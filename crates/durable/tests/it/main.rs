@@ -1,6 +1,7 @@
 //! Tests of the moves on the simulated and on the real filesystem.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
+mod conform;
 mod crashes;
 
 use std::path::Path;

@@ -200,6 +200,13 @@ pub trait Fs: Debug + Send + Sync {
     /// # Errors
     /// The kernel's answer.
     fn free_space(&self, path: &Path) -> io::Result<u64>;
+    /// Size in bytes of the filesystem that holds `path`, or of what is free of
+    /// it where no size is known.
+    /// # Errors
+    /// The kernel's answer.
+    fn total_space(&self, path: &Path) -> io::Result<u64> {
+        self.free_space(path)
+    }
     /// Takes an advisory lock on a file, creating it; waits.
     /// # Errors
     /// The kernel's answer.

@@ -346,6 +346,11 @@ impl Fs for RealFs {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    fn total_space(&self, path: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(path.as_os_str().as_bytes())?;
+        Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+    }
+
     fn lock(&self, path: &Path, mode: LockMode) -> io::Result<Box<dyn FsLock>> {
         let file = lock_file(path)?;
         match mode {

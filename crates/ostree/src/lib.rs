@@ -1,1 +1,49 @@
-//! OSTree repositories, in the format that `ostree` reads and writes.
+//! OSTree repositories: objects named by their digest, refs, commits, checkouts.
+//!
+//! The formats are those of `ostree`, so that each may read what the other wrote;
+//! `docs/formats/repository.md` describes them. A [`Repo`] is opened over a
+//! [`durable::Fs`]:
+//!
+//! | to | call |
+//! | --- | --- |
+//! | make or open a repository | [`Repo::create`], [`Repo::open`] |
+//! | store a directory | [`Repo::commit_dir`] |
+//! | get it back | [`Repo::checkout`], [`Repo::read_file`] |
+//! | name commits | [`Repo::set_ref`], [`Repo::refs`], [`Repo::resolve`] |
+//! | look into them | [`Repo::load_commit`], [`Repo::list`] |
+//! | copy them to another repository | [`Repo::pull_local`] |
+//!
+//! Objects are verified whenever they are read, save for files that are checked
+//! out or pulled as hard links.
+
+mod checkout;
+mod checksum;
+mod commit_dir;
+mod config;
+mod error;
+mod format;
+pub mod gvariant;
+mod keyfile;
+mod listing;
+mod object;
+mod pull;
+mod refs;
+mod repo;
+mod rev;
+mod store;
+mod workers;
+
+pub use checkout::{CheckoutOptions, CheckoutSummary, Links};
+pub use checksum::{Checksum, NotAChecksum};
+pub use commit_dir::{CommitOptions, CommitSummary, Parent};
+pub use config::{BadConfig, RepoMode};
+pub use error::{Error, Result};
+pub use format::{
+    Commit, DirMeta, DirRef, DirTree, FileHeader, FileRef, MAX_HEADER, Metadata, Xattrs, check_name,
+};
+pub use gvariant::Value;
+pub use listing::{Entry, Item};
+pub use object::{ObjectKind, ObjectName};
+pub use pull::{PullOptions, PullSummary};
+pub use refs::check_ref_name;
+pub use repo::Repo;

@@ -1,0 +1,344 @@
+//! From a commit to a directory.
+//!
+//! Workers walk the tree depth first. A directory gets its owner, mode and time
+//! from whoever finishes its last part, so that read-only directories can be
+//! filled.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use durable::{Attributes, Doing};
+use monitor::{Monitor, Progress, Unit};
+
+use crate::format::{DirMeta, FileRef};
+use crate::store::{link_allowed, write_copy};
+use crate::workers::{Tasks, work_through};
+use crate::{Checksum, Error, ObjectKind, ObjectName, Repo, RepoMode, Result};
+
+/// How files are brought into a checkout.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Links {
+    /// As hard links to the repository's objects; as copies where that cannot be.
+    #[default]
+    Prefer,
+    /// As hard links, or not at all.
+    Require,
+    /// As copies. They can be changed without harm to the repository.
+    Never,
+}
+
+/// How a commit is checked out.
+#[derive(Debug, Clone, Default)]
+pub struct CheckoutOptions {
+    /// Leaves owners and extended attributes out, for unprivileged users.
+    pub user_mode: bool,
+    /// Links or copies.
+    pub links: Links,
+    /// Checks out this directory or file of the commit only.
+    pub subpath: Option<PathBuf>,
+    /// Fills a destination that exists. Directories that are there stay as they
+    /// are; a file in the way is an error.
+    pub into_existing: bool,
+}
+
+/// What a checkout consists of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CheckoutSummary {
+    /// Directories made.
+    pub dirs: u64,
+    /// Files that are hard links to objects.
+    pub linked: u64,
+    /// Files that are copies.
+    pub copied: u64,
+    /// Bytes in those copies.
+    pub copied_bytes: u64,
+}
+
+/// A directory whose parts are not all done.
+struct OpenDir {
+    path: PathBuf,
+    /// `None` when it was there before.
+    meta: Option<DirMeta>,
+    parent: Option<Arc<OpenDir>>,
+}
+
+/// A part of the work.
+enum Task {
+    /// Make this directory: tree, attributes, path.
+    Dir(Checksum, Checksum, PathBuf, Option<Arc<OpenDir>>),
+    /// Make these files in a directory.
+    Files(Arc<OpenDir>, Vec<FileRef>),
+}
+
+/// As many files of one directory are one task.
+const FILES_PER_TASK: usize = 128;
+
+/// What the workers share.
+struct Walk<'a> {
+    repo: &'a Repo,
+    options: &'a CheckoutOptions,
+    monitor: &'a dyn Monitor,
+    /// Whether hard links are (still) worth a try.
+    link: AtomicBool,
+    dirs: AtomicU64,
+    linked: AtomicU64,
+    copied: AtomicU64,
+    copied_bytes: AtomicU64,
+}
+
+impl Repo {
+    /// Checks a commit out to `dest`, which must not exist (unless the options
+    /// say so). Copies are verified against their digest. Nothing is synced: who
+    /// needs the checkout to survive a crash syncs its filesystem.
+    ///
+    /// # Errors
+    /// The disk's; missing or damaged objects. What has been made is left.
+    pub fn checkout(
+        &self,
+        checksum: &Checksum,
+        dest: &Path,
+        options: &CheckoutOptions,
+        monitor: &dyn Monitor,
+    ) -> Result<CheckoutSummary> {
+        let link = options.links != Links::Never;
+        let allowed = link_allowed(self.mode(), options.user_mode);
+        if options.links == Links::Require && !allowed {
+            return Err(no_links(dest, self.mode(), options.user_mode));
+        }
+        let walk = Walk {
+            repo: self,
+            options,
+            monitor,
+            link: AtomicBool::new(link && allowed),
+            dirs: AtomicU64::new(0),
+            linked: AtomicU64::new(0),
+            copied: AtomicU64::new(0),
+            copied_bytes: AtomicU64::new(0),
+        };
+        walk.run(checksum, dest).map_err(|e| e.explain_full(dest))?;
+        Ok(CheckoutSummary {
+            dirs: walk.dirs.into_inner(),
+            linked: walk.linked.into_inner(),
+            copied: walk.copied.into_inner(),
+            copied_bytes: walk.copied_bytes.into_inner(),
+        })
+    }
+}
+
+fn no_links(path: &Path, mode: RepoMode, user_mode: bool) -> Error {
+    Error::NoHardLinks {
+        path: path.to_owned(),
+        why: match mode {
+            RepoMode::Archive => "an archive repository keeps files compressed",
+            RepoMode::Bare if user_mode => "in user mode, only those of a bare-user repository can",
+            _ => "its objects can be linked in user mode only",
+        },
+    }
+}
+
+impl Walk<'_> {
+    fn run(&self, checksum: &Checksum, dest: &Path) -> Result<()> {
+        let first = match self.repo.find(checksum, self.subpath())? {
+            crate::listing::Found::Dir { tree, meta } => {
+                Task::Dir(tree, meta, dest.to_owned(), None)
+            }
+            crate::listing::Found::File(checksum) => return self.one_file(checksum, dest),
+        };
+        work_through(vec![first], Vec::new, |task, buffer, tasks| {
+            self.work(task, buffer, tasks)
+        })
+    }
+
+    fn subpath(&self) -> &Path {
+        self.options.subpath.as_deref().unwrap_or(Path::new("/"))
+    }
+
+    /// A checkout of one file: it is put into the directory `dest`.
+    fn one_file(&self, checksum: Checksum, dest: &Path) -> Result<()> {
+        match self.repo.fs().create_dir(dest, 0o755) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(e)
+                    .doing("create the directory", dest)
+                    .map_err(Error::from);
+            }
+            _ => {}
+        }
+        let name = self.subpath().file_name().unwrap_or_default();
+        self.file(&checksum, &dest.join(name), &mut Vec::new())
+    }
+
+    fn work(&self, task: Task, buffer: &mut Vec<u8>, tasks: &Tasks<Task, Error>) -> Result<()> {
+        let dir = match task {
+            Task::Dir(tree, meta, path, parent) => self.dir(tree, meta, path, parent, tasks)?,
+            Task::Files(dir, files) => {
+                for file in &files {
+                    self.file(&file.checksum, &dir.path.join(&file.name), buffer)?;
+                }
+                self.monitor.progress(Progress {
+                    step: "checking out",
+                    done: self.linked.load(Ordering::Relaxed) + self.copied.load(Ordering::Relaxed),
+                    total: None,
+                    unit: Unit::Items,
+                });
+                dir
+            }
+        };
+        self.close(dir)
+    }
+
+    /// Makes a directory that only we may enter until it is done, and tasks of
+    /// its content.
+    fn dir(
+        &self,
+        tree: Checksum,
+        meta: Checksum,
+        path: PathBuf,
+        parent: Option<Arc<OpenDir>>,
+        tasks: &Tasks<Task, Error>,
+    ) -> Result<Arc<OpenDir>> {
+        let meta = self.repo.load_dirmeta(&meta)?;
+        let tree = self.repo.load_dirtree(&tree)?;
+        let existed = self.make_dir(&path)?;
+        let dir = Arc::new(OpenDir {
+            path,
+            meta: (!existed).then_some(meta),
+            parent,
+        });
+        for sub in tree.dirs {
+            let path = dir.path.join(&sub.name);
+            tasks.push(Task::Dir(sub.tree, sub.meta, path, Some(Arc::clone(&dir))));
+        }
+        let mut files = tree.files.into_iter().peekable();
+        while files.peek().is_some() {
+            let part = files.by_ref().take(FILES_PER_TASK).collect();
+            tasks.push(Task::Files(Arc::clone(&dir), part));
+        }
+        self.dirs.fetch_add(1, Ordering::Relaxed);
+        Ok(dir)
+    }
+
+    /// Makes the directory; whether one was there already and is to be filled.
+    fn make_dir(&self, path: &Path) -> Result<bool> {
+        let fs = self.repo.fs();
+        match fs.create_dir(path, 0o700) {
+            Ok(()) => Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                // A symlink is not followed: it could lead out of the checkout.
+                let stat = fs.metadata(path).doing("look at", path)?;
+                if self.options.into_existing && stat.kind == durable::FileKind::Dir {
+                    return Ok(true);
+                }
+                let path = path.to_owned();
+                Err(Error::Exists { path })
+            }
+            Err(e) => Err(e)
+                .doing("create the directory", path)
+                .map_err(Error::from),
+        }
+    }
+
+    /// Lets go of a directory. Who is the last to do so sets its attributes and
+    /// lets go of the parent.
+    fn close(&self, dir: Arc<OpenDir>) -> Result<()> {
+        let mut next = Arc::into_inner(dir);
+        while let Some(dir) = next {
+            if let Some(meta) = &dir.meta {
+                let attributes = self.dir_attributes(meta);
+                let set = self.repo.fs().set_attributes(&dir.path, &attributes);
+                set.doing("set the attributes of", &dir.path)?;
+            }
+            next = dir.parent.and_then(Arc::into_inner);
+        }
+        Ok(())
+    }
+
+    fn dir_attributes(&self, meta: &DirMeta) -> Attributes {
+        let user = self.options.user_mode;
+        Attributes {
+            owner: (!user).then_some((meta.uid, meta.gid)),
+            mode: Some(meta.mode & 0o7777),
+            xattrs: if user {
+                Vec::new()
+            } else {
+                meta.xattrs.as_slice().to_vec()
+            },
+            mtime: Some(0),
+        }
+    }
+
+    fn file(&self, checksum: &Checksum, path: &Path, buffer: &mut Vec<u8>) -> Result<()> {
+        if self.link.load(Ordering::Relaxed) && self.link(checksum, path)? {
+            self.linked.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        let file = self.repo.open_file(checksum)?;
+        self.copied_bytes.fetch_add(file.size, Ordering::Relaxed);
+        self.copied.fetch_add(1, Ordering::Relaxed);
+        let (header, mut file) = (file.header.clone(), Some(file));
+        if header.is_symlink()
+            && let Some(file) = file.take()
+        {
+            let _ = file.copy_verified(*checksum, buffer, &mut io::sink())?;
+        }
+        let fs = self.repo.fs();
+        write_copy(
+            fs,
+            path,
+            &header,
+            self.options.user_mode,
+            &mut |sink| match file.take() {
+                Some(file) => file.copy_verified(*checksum, buffer, sink),
+                None => Ok(Ok(())),
+            },
+        )
+        .map_err(exists(path))
+    }
+
+    /// Links a file; `false` when it has to be copied.
+    fn link(&self, checksum: &Checksum, path: &Path) -> Result<bool> {
+        let repo = self.repo;
+        if repo.mode() == RepoMode::BareUser {
+            let file = repo.open_file(checksum)?;
+            // A symlink is kept as a regular file. Empty files are so many that one
+            // object may run out of links, and a copy of one takes no space.
+            if file.header.is_symlink() || file.size == 0 {
+                return Ok(false);
+            }
+        }
+        let object = ObjectName::new(*checksum, ObjectKind::File);
+        let original = repo.object_path(&object);
+        let Err(e) = repo.fs().hard_link(&original, path) else {
+            return Ok(true);
+        };
+        use io::ErrorKind as Kind;
+        let required = self.options.links == Links::Require;
+        match e.kind() {
+            Kind::NotFound if !repo.has(&object)? => Err(Error::Missing(object)),
+            // Too many links to this one object; others may still do.
+            Kind::TooManyLinks if !required => Ok(false),
+            Kind::CrossesDevices | Kind::PermissionDenied | Kind::Unsupported if !required => {
+                self.link.store(false, Ordering::Relaxed);
+                Ok(false)
+            }
+            Kind::CrossesDevices => Err(Error::NoHardLinks {
+                path: path.to_owned(),
+                why: "it is on another filesystem",
+            }),
+            _ => Err(e)
+                .doing("link", path)
+                .map_err(Error::from)
+                .map_err(exists(path)),
+        }
+    }
+}
+
+/// Names the file that is in the way.
+fn exists(path: &Path) -> impl FnOnce(Error) -> Error {
+    let path = path.to_owned();
+    move |e| match e {
+        Error::Disk(e) if e.source.kind() == io::ErrorKind::AlreadyExists => Error::Exists { path },
+        other => other,
+    }
+}

@@ -1,0 +1,467 @@
+//! From a directory to a commit.
+//!
+//! Workers walk the tree depth first. A directory's `dirtree` is written by
+//! whoever finishes its last part, then handed up to the parent directory.
+
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use durable::{DirEntry, Doing, FileKind, LockMode};
+use monitor::{Monitor, Progress, Unit};
+
+use crate::format::{
+    Commit, DirMeta, DirRef, DirTree, FileHeader, FileRef, Metadata, TYPE_MASK, TYPE_SYMLINK,
+    Xattrs, check_name,
+};
+use crate::gvariant::Value;
+use crate::store::{Content, Staging, read_small};
+use crate::workers::{Tasks, work_through};
+use crate::{Checksum, Error, ObjectKind, Repo, Result};
+
+/// What a commit says and how files are taken in.
+#[derive(Debug, Clone, Default)]
+pub struct CommitOptions {
+    /// The ref to point to the new commit. Its commit becomes the parent, unless
+    /// `parent` says otherwise.
+    pub branch: Option<String>,
+    /// The commit before this one.
+    pub parent: Parent,
+    /// One line that says what it is.
+    pub subject: String,
+    /// More about it.
+    pub body: String,
+    /// Seconds since 1970; the time of the commit when `None`.
+    pub timestamp: Option<u64>,
+    /// Named values, such as `version`; the ref binding is added to them.
+    pub metadata: Metadata,
+    /// Further refs that this commit may be found under.
+    pub bind_refs: Vec<String>,
+    /// Leaves the ref binding out.
+    pub no_bindings: bool,
+    /// Owner of everything.
+    pub owner_uid: Option<u32>,
+    /// Group of everything.
+    pub owner_gid: Option<u32>,
+    /// Owner and group 0; no set-id, sticky or others' write bits; no extended
+    /// attributes.
+    pub canonical_permissions: bool,
+    /// Leaves all extended attributes out.
+    pub no_xattrs: bool,
+}
+
+/// Where a commit's parent comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Parent {
+    /// The commit that the branch points to, if there is one.
+    #[default]
+    OfBranch,
+    /// No parent.
+    None,
+    /// This one.
+    Commit(Checksum),
+}
+
+/// What came of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitSummary {
+    /// The commit.
+    pub checksum: Checksum,
+    /// Metadata objects in the tree, with the commit; equal ones count once for
+    /// each place.
+    pub metadata_total: u64,
+    /// Files and symlinks in the tree.
+    pub content_total: u64,
+    /// Objects that were not there before.
+    pub objects_written: u64,
+    /// Bytes of those, before compression.
+    pub bytes_written: u64,
+}
+
+/// A directory whose parts are not all done.
+struct OpenDir {
+    path: PathBuf,
+    name: String,
+    parent: Option<Arc<OpenDir>>,
+    meta: Checksum,
+    tree: Mutex<DirTree>,
+}
+
+/// A part of the work.
+enum Task {
+    /// List this directory, whose name and parent are known.
+    Dir(PathBuf, String, Option<Arc<OpenDir>>),
+    /// Take in these files of a directory.
+    Files(Arc<OpenDir>, Vec<DirEntry>),
+}
+
+/// As many files of one directory are one task.
+const FILES_PER_TASK: usize = 64;
+
+/// What the workers share.
+struct Walk<'a> {
+    repo: &'a Repo,
+    staging: &'a Staging<'a>,
+    options: &'a CommitOptions,
+    monitor: &'a dyn Monitor,
+    /// Digests of files that have several names.
+    linked: Mutex<HashMap<(u64, u64), Checksum>>,
+    files: AtomicU64,
+    dirs: AtomicU64,
+    root: Mutex<Option<(Checksum, Checksum)>>,
+}
+
+impl Repo {
+    /// Commits a directory: stores what is new of it, makes a commit, and points
+    /// the branch to it. Either all of that is durable or nothing has changed.
+    ///
+    /// # Errors
+    /// The disk's; files that a commit cannot hold (devices, sockets, names that
+    /// are not UTF-8); too little space.
+    pub fn commit_dir(
+        &self,
+        dir: &Path,
+        options: &CommitOptions,
+        monitor: &dyn Monitor,
+    ) -> Result<CommitSummary> {
+        if let Some(branch) = &options.branch {
+            crate::refs::check_ref_name(branch)?;
+        }
+        let _lock = self.lock(LockMode::Shared)?;
+        let summary = self
+            .commit_locked(dir, options, monitor)
+            .map_err(|e| e.explain_full(self.path()))?;
+        if let Some(branch) = &options.branch {
+            self.set_ref(branch, Some(&summary.checksum))?;
+        }
+        Ok(summary)
+    }
+
+    fn commit_locked(
+        &self,
+        dir: &Path,
+        options: &CommitOptions,
+        monitor: &dyn Monitor,
+    ) -> Result<CommitSummary> {
+        let parent = self.parent_for(options)?;
+        let staging = Staging::begin(self)?;
+        let walk = Walk {
+            repo: self,
+            staging: &staging,
+            options,
+            monitor,
+            linked: Mutex::default(),
+            files: AtomicU64::new(0),
+            dirs: AtomicU64::new(0),
+            root: Mutex::new(None),
+        };
+        let first = vec![Task::Dir(dir.to_owned(), String::new(), None)];
+        work_through(first, Vec::new, |task, buffer, tasks| {
+            walk.work(task, buffer, tasks)
+        })?;
+        let root = walk
+            .root
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let (root_tree, root_meta) = root.ok_or(Error::WrongKind {
+            path: dir.to_owned(),
+            wanted: "a directory",
+        })?;
+        let commit = commit_for(options, parent, root_tree, root_meta);
+        let checksum = staging.metadata(ObjectKind::Commit, &commit.encode())?;
+        let (objects_written, bytes_written) = staging.written();
+        report(monitor, "publishing objects", 0, Some(objects_written));
+        staging.publish()?;
+        report(
+            monitor,
+            "publishing objects",
+            objects_written,
+            Some(objects_written),
+        );
+        Ok(CommitSummary {
+            checksum,
+            metadata_total: 2 * walk.dirs.into_inner() + 1,
+            content_total: walk.files.into_inner(),
+            objects_written,
+            bytes_written,
+        })
+    }
+
+    fn parent_for(&self, options: &CommitOptions) -> Result<Option<Checksum>> {
+        match (options.parent, &options.branch) {
+            (Parent::Commit(checksum), _) => {
+                self.load_commit(&checksum)?;
+                Ok(Some(checksum))
+            }
+            (Parent::OfBranch, Some(branch)) => self.read_ref(branch),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn report(monitor: &dyn Monitor, step: &str, done: u64, total: Option<u64>) {
+    monitor.progress(Progress {
+        step,
+        done,
+        total,
+        unit: Unit::Items,
+    });
+}
+
+/// The commit object, with the names under which it may be found, sorted.
+fn commit_for(
+    options: &CommitOptions,
+    parent: Option<Checksum>,
+    root_tree: Checksum,
+    root_meta: Checksum,
+) -> Commit {
+    let mut metadata = options.metadata.clone();
+    if !options.no_bindings {
+        let mut refs: Vec<_> = options
+            .branch
+            .iter()
+            .chain(&options.bind_refs)
+            .cloned()
+            .collect();
+        refs.sort();
+        metadata.set("ostree.ref-binding", Value::texts(refs));
+    }
+    let now = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs())
+    };
+    Commit {
+        metadata,
+        parent,
+        related: Vec::new(),
+        subject: options.subject.clone(),
+        body: options.body.clone(),
+        timestamp: options.timestamp.unwrap_or_else(now),
+        root_tree,
+        root_meta,
+    }
+}
+
+impl Walk<'_> {
+    fn work(&self, task: Task, buffer: &mut Vec<u8>, tasks: &Tasks<Task, Error>) -> Result<()> {
+        let dir = match task {
+            Task::Dir(path, name, parent) => self.list(path, name, parent, tasks)?,
+            Task::Files(dir, entries) => {
+                let mut refs = Vec::with_capacity(entries.len());
+                for entry in &entries {
+                    refs.push(self.file(&dir.path, entry, buffer)?);
+                }
+                let n = self.files.fetch_add(refs.len() as u64, Ordering::Relaxed);
+                report(self.monitor, "storing files", n + refs.len() as u64, None);
+                let mut tree = dir.tree.lock().unwrap_or_else(PoisonError::into_inner);
+                tree.files.append(&mut refs);
+                drop(tree);
+                dir
+            }
+        };
+        self.close(dir)
+    }
+
+    /// Opens a directory: stores its attributes, and makes tasks of its content.
+    fn list(
+        &self,
+        path: PathBuf,
+        name: String,
+        parent: Option<Arc<OpenDir>>,
+        tasks: &Tasks<Task, Error>,
+    ) -> Result<Arc<OpenDir>> {
+        let fs = self.repo.fs();
+        let meta = self.dirmeta(&path)?;
+        let entries = fs.read_dir(&path).doing("list", &path)?;
+        let (dirs, files): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|e| e.kind == FileKind::Dir);
+        let dir = Arc::new(OpenDir {
+            path,
+            name,
+            parent,
+            meta,
+            tree: Mutex::default(),
+        });
+        for entry in dirs {
+            let name = self.name(&dir.path, &entry)?;
+            tasks.push(Task::Dir(
+                dir.path.join(&name),
+                name,
+                Some(Arc::clone(&dir)),
+            ));
+        }
+        let mut files = files.into_iter().peekable();
+        while files.peek().is_some() {
+            let part = files.by_ref().take(FILES_PER_TASK).collect();
+            tasks.push(Task::Files(Arc::clone(&dir), part));
+        }
+        Ok(dir)
+    }
+
+    /// Lets go of a directory. Who is the last to do so writes its `dirtree` and
+    /// lets go of the parent.
+    fn close(&self, dir: Arc<OpenDir>) -> Result<()> {
+        let mut next = Arc::into_inner(dir);
+        while let Some(dir) = next {
+            let mut tree = dir
+                .tree
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner);
+            tree.sort();
+            let checksum = self.staging.metadata(ObjectKind::DirTree, &tree.encode())?;
+            self.dirs.fetch_add(1, Ordering::Relaxed);
+            let Some(parent) = dir.parent else {
+                let mut root = self.root.lock().unwrap_or_else(PoisonError::into_inner);
+                *root = Some((checksum, dir.meta));
+                return Ok(());
+            };
+            let mut siblings = parent.tree.lock().unwrap_or_else(PoisonError::into_inner);
+            siblings.dirs.push(DirRef {
+                name: dir.name,
+                tree: checksum,
+                meta: dir.meta,
+            });
+            drop(siblings);
+            next = Arc::into_inner(parent);
+        }
+        Ok(())
+    }
+
+    fn name(&self, dir: &Path, entry: &DirEntry) -> Result<String> {
+        let wrong = |why| Error::Uncommittable {
+            path: dir.join(&entry.name),
+            why,
+        };
+        let name = entry
+            .name
+            .to_str()
+            .ok_or_else(|| wrong("its name is not UTF-8"))?;
+        check_name(name).map_err(|_| wrong("its name cannot be stored"))?;
+        Ok(name.to_owned())
+    }
+
+    fn dirmeta(&self, path: &Path) -> Result<Checksum> {
+        let stat = self.repo.fs().metadata(path).doing("look at", path)?;
+        if stat.kind != FileKind::Dir {
+            return Err(Error::WrongKind {
+                path: path.to_owned(),
+                wanted: "a directory",
+            });
+        }
+        let (uid, gid, mode) = self.attributes(stat.uid, stat.gid, stat.mode);
+        let xattrs = self.xattrs(path)?;
+        let meta = DirMeta {
+            uid,
+            gid,
+            mode,
+            xattrs,
+        };
+        self.staging.metadata(ObjectKind::DirMeta, &meta.encode())
+    }
+
+    /// Owner and mode as the options want them.
+    fn attributes(&self, uid: u32, gid: u32, mode: u32) -> (u32, u32, u32) {
+        let options = self.options;
+        let (mut owner, mut group, mut bits) = (uid, gid, mode);
+        if options.canonical_permissions {
+            (owner, group) = (0, 0);
+            if mode & TYPE_MASK != TYPE_SYMLINK {
+                bits &= TYPE_MASK | 0o755;
+            }
+        }
+        owner = options.owner_uid.unwrap_or(owner);
+        group = options.owner_gid.unwrap_or(group);
+        (owner, group, bits)
+    }
+
+    fn xattrs(&self, path: &Path) -> Result<Xattrs> {
+        if self.options.no_xattrs || self.options.canonical_permissions {
+            return Ok(Xattrs::default());
+        }
+        let found = self.repo.fs().xattrs(path);
+        Ok(Xattrs::new(found.doing("read the attributes of", path)?))
+    }
+
+    /// Stores one file or symlink.
+    fn file(&self, dir: &Path, entry: &DirEntry, buffer: &mut Vec<u8>) -> Result<FileRef> {
+        let name = self.name(dir, entry)?;
+        let path = dir.join(&name);
+        let stat = self.repo.fs().metadata(&path).doing("look at", &path)?;
+        let inode = (stat.dev, stat.ino);
+        let shared = stat.nlink > 1 && stat.kind == FileKind::File;
+        if shared {
+            let linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(checksum) = linked.get(&inode).copied() {
+                return Ok(FileRef { name, checksum });
+            }
+        }
+        let (uid, gid, mode) = self.attributes(stat.uid, stat.gid, stat.mode);
+        let header = FileHeader {
+            uid,
+            gid,
+            mode,
+            target: String::new(),
+            xattrs: self.xattrs(&path)?,
+        };
+        let checksum = match stat.kind {
+            FileKind::Symlink => self.symlink(header, &path, buffer)?,
+            FileKind::File => self.regular(&header, &path, stat.size, buffer)?,
+            FileKind::Dir | FileKind::Other => {
+                return Err(Error::Uncommittable {
+                    path,
+                    why: "it is neither a regular file, a symlink nor a directory",
+                });
+            }
+        };
+        if shared {
+            let mut linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner);
+            linked.insert(inode, checksum);
+        }
+        Ok(FileRef { name, checksum })
+    }
+
+    fn symlink(&self, header: FileHeader, path: &Path, buffer: &mut Vec<u8>) -> Result<Checksum> {
+        let target = self
+            .repo
+            .fs()
+            .read_link(path)
+            .doing("read the symlink", path)?;
+        let target = std::str::from_utf8(target.as_os_str().as_bytes());
+        let target = target.map_err(|_| Error::Uncommittable {
+            path: path.to_owned(),
+            why: "its target is not UTF-8",
+        })?;
+        let header = FileHeader {
+            target: target.to_owned(),
+            ..header
+        };
+        self.staging
+            .file(&header, Content::Memory(&[]), buffer, path)
+    }
+
+    fn regular(
+        &self,
+        header: &FileHeader,
+        path: &Path,
+        size: u64,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Checksum> {
+        let mut reader = self.repo.fs().open(path).doing("open", path)?;
+        if read_small(&mut *reader, size, buffer, path)? {
+            let content = std::mem::take(buffer);
+            let done = self
+                .staging
+                .file(header, Content::Memory(&content), buffer, path);
+            *buffer = content;
+            return done;
+        }
+        reader.rewind().doing("read", path)?;
+        self.staging
+            .file(header, Content::Long(&mut *reader), buffer, path)
+    }
+}

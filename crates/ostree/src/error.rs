@@ -1,0 +1,213 @@
+//! What can go wrong with a repository.
+
+use std::path::PathBuf;
+
+use crate::config::{BadConfig, RepoMode};
+use crate::gvariant::Malformed;
+use crate::{Checksum, ObjectName};
+
+/// A failed operation on a repository.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The disk said no.
+    #[error(transparent)]
+    Disk(#[from] durable::Error),
+    /// There is no repository.
+    #[error("{} is not a repository: it has no config file", path.display())]
+    NotARepo {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The `config` file is unusable.
+    #[error("cannot use the repository {}", path.display())]
+    Config {
+        /// The repository.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BadConfig,
+    },
+    /// A repository that exists has another mode than the wanted one.
+    #[error("the repository {} exists already, in mode {found} and not {wanted}", path.display())]
+    OtherMode {
+        /// The repository.
+        path: PathBuf,
+        /// Its mode.
+        found: RepoMode,
+        /// The mode asked for.
+        wanted: RepoMode,
+    },
+    /// An object is not there.
+    #[error("the object {0} is missing")]
+    Missing(ObjectName),
+    /// An object's bytes do not have the digest that names it.
+    #[error("the object {object} is damaged: its digest is {found}")]
+    WrongDigest {
+        /// The object.
+        object: ObjectName,
+        /// The digest of what is there.
+        found: Checksum,
+    },
+    /// An object's bytes are not what its kind demands.
+    #[error("the object {object} is damaged")]
+    Damaged {
+        /// The object.
+        object: ObjectName,
+        /// How.
+        source: Malformed,
+    },
+    /// An object can not be read to its end.
+    #[error("cannot read the object {object}")]
+    Unreadable {
+        /// The object.
+        object: ObjectName,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A revision names nothing.
+    #[error("there is no ref or commit {0:?} in this repository")]
+    NoSuchRev(String),
+    /// A prefix fits several commits.
+    #[error("{rev:?} could be several commits: {}", candidates(found))]
+    Ambiguous {
+        /// The prefix.
+        rev: String,
+        /// The commits.
+        found: Vec<Checksum>,
+    },
+    /// `^` of a commit that has none before it.
+    #[error("the commit {0} has no parent")]
+    NoParent(Checksum),
+    /// A ref's name is not allowed.
+    #[error(
+        "{0:?} cannot be the name of a ref: it is made of parts joined by \"/\", each of letters, \
+         digits, \"-\", \".\" and \"_\", starting with a letter, digit or \"_\""
+    )]
+    RefName(String),
+    /// A ref's file does not hold a checksum.
+    #[error("the ref {0} is damaged: its file does not hold a checksum")]
+    DamagedRef(String),
+    /// A path is not in the commit.
+    #[error("{} is not in the commit", path.display())]
+    NoSuchPath {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A path is of another kind than what was asked for.
+    #[error("{} in the commit is not {wanted}", path.display())]
+    WrongKind {
+        /// The path.
+        path: PathBuf,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// A file is longer than the reader wants.
+    #[error("{} in the commit is longer than {limit} bytes", path.display())]
+    TooLong {
+        /// The path.
+        path: PathBuf,
+        /// The limit.
+        limit: u64,
+    },
+    /// A file that a commit cannot hold.
+    #[error("cannot commit {}: {why}", path.display())]
+    Uncommittable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: &'static str,
+    },
+    /// Writing would eat the space that must stay free.
+    #[error(
+        "not enough space for {}: {needed} more bytes would leave less than the {reserve} bytes \
+         that min-free-space keeps ({free} are free); free some space, or change [core] \
+         min-free-space-percent in its config",
+        path.display()
+    )]
+    NoSpace {
+        /// The repository.
+        path: PathBuf,
+        /// The size of the object to write.
+        needed: u64,
+        /// What is free now.
+        free: u64,
+        /// What must stay free.
+        reserve: u64,
+    },
+    /// The filesystem is full.
+    #[error(
+        "the filesystem of {} is full; nothing was changed, so free some space and run the same \
+         again",
+        path.display()
+    )]
+    Full {
+        /// The repository or checkout.
+        path: PathBuf,
+        /// The failed write.
+        source: durable::Error,
+    },
+    /// A checkout's destination is in the way.
+    #[error("{} exists already", path.display())]
+    Exists {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Hard links were demanded but cannot be made.
+    #[error("cannot make hard links of this repository's objects in {}: {why}", path.display())]
+    NoHardLinks {
+        /// The destination.
+        path: PathBuf,
+        /// Why not.
+        why: &'static str,
+    },
+    /// A tree is nested so deeply that it cannot be meant.
+    #[error("the directory {} is nested too deeply", path.display())]
+    TooDeep {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+fn candidates(found: &[Checksum]) -> String {
+    let all: Vec<_> = found.iter().map(Checksum::to_string).collect();
+    all.join(", ")
+}
+
+/// Result of an operation on a repository.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Whether the disk was full.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } | Self::NoSpace { .. } => true,
+            Self::Disk(e) => e.source.kind() == std::io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+
+    /// Whether it is damage of what the repository holds.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing(_)
+                | Self::WrongDigest { .. }
+                | Self::Damaged { .. }
+                | Self::Unreadable { .. }
+                | Self::DamagedRef(_)
+        )
+    }
+
+    /// Says what to do when a filesystem ran full while writing to `path`.
+    pub(crate) fn explain_full(self, path: &std::path::Path) -> Self {
+        match self {
+            Self::Disk(source) if source.source.kind() == std::io::ErrorKind::StorageFull => {
+                let path = path.to_owned();
+                Self::Full { path, source }
+            }
+            other => other,
+        }
+    }
+}

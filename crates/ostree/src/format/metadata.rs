@@ -1,0 +1,55 @@
+//! Metadata of a commit: `a{sv}` in the order in which it was written.
+
+use std::collections::HashSet;
+
+use crate::gvariant::{Layout, Malformed, Result, Value, Writer, array, text, tuple};
+
+const ENTRY: [Layout; 2] = [Layout::BYTES, Layout::VARIANT];
+
+/// Named values. Their order is part of the commit's digest, so it is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metadata(Vec<(String, Value)>);
+
+impl Metadata {
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+    }
+
+    /// Adds a value, or replaces the one that has the key.
+    pub fn set(&mut self, key: &str, value: Value) {
+        match self.0.iter_mut().find(|(k, _)| k == key) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((key.to_owned(), value)),
+        }
+    }
+
+    /// All keys and values in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(k, v)| (k.as_str(), v))
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut found = Vec::new();
+        let mut keys = HashSet::new();
+        for item in array(bytes, Layout::VARIANT)? {
+            let [key, value] = tuple(item, ENTRY)?;
+            let key = text(key)?;
+            if !keys.insert(key) {
+                return Err(Malformed::Order);
+            }
+            found.push((key.to_owned(), Value::decode_variant(value)?));
+        }
+        Ok(Self(found))
+    }
+
+    pub(crate) fn write(&self, w: &mut Writer) {
+        w.array(Layout::VARIANT, &self.0, |w, (key, value)| {
+            w.tuple(&ENTRY, |w, i| match i {
+                0 => w.text(key),
+                _ => value.write_variant(w),
+            });
+        });
+    }
+}

@@ -1,0 +1,54 @@
+//! Extended attributes: `a(ayay)`, sorted by name.
+
+use durable::Xattr;
+
+use crate::gvariant::{Layout, Malformed, Result, Writer, array, bytes, tuple};
+
+/// Extended attributes in the order in which objects hold them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Xattrs(Vec<Xattr>);
+
+impl Xattrs {
+    /// The attributes of a file, as they go into an object: sorted, without
+    /// those that have an empty value, which `ostree` leaves out as well.
+    #[must_use]
+    pub fn new(mut found: Vec<Xattr>) -> Self {
+        found.retain(|(_, value)| !value.is_empty());
+        found.sort();
+        Self(found)
+    }
+
+    /// Names and values.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Xattr] {
+        &self.0
+    }
+
+    pub(crate) fn decode(data: &[u8]) -> Result<Self> {
+        let mut found: Vec<Xattr> = Vec::new();
+        for item in array(data, Layout::BYTES)? {
+            let [name, value] = tuple(item, [Layout::BYTES, Layout::BYTES])?;
+            let name = bytes(name)?;
+            if name.is_empty() {
+                return Err(Malformed::Name);
+            }
+            if found
+                .last()
+                .is_some_and(|(last, _)| last.as_slice() >= name)
+            {
+                return Err(Malformed::Order);
+            }
+            found.push((name.to_vec(), value.to_vec()));
+        }
+        Ok(Self(found))
+    }
+
+    pub(crate) fn write(&self, w: &mut Writer) {
+        w.array(Layout::BYTES, &self.0, |w, (name, value)| {
+            w.tuple(&[Layout::BYTES, Layout::BYTES], |w, i| match i {
+                0 => w.c_bytes(name),
+                _ => w.raw(value),
+            });
+        });
+    }
+}

@@ -1,0 +1,149 @@
+//! A repository: where it is and how it is set up.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use durable::{Doing, Fs, FsLock, LockMode};
+
+use crate::config::{Config, RepoMode};
+use crate::{Error, ObjectName, Result};
+
+/// A repository that was found in order.
+#[derive(Debug, Clone)]
+pub struct Repo {
+    fs: Arc<dyn Fs>,
+    path: PathBuf,
+    config: Config,
+}
+
+/// The directories of a new repository.
+const DIRECTORIES: [&str; 7] = [
+    "objects",
+    "tmp/cache",
+    "extensions",
+    "state",
+    "refs/heads",
+    "refs/mirrors",
+    "refs/remotes",
+];
+
+impl Repo {
+    /// Makes a repository; one that is there with the same mode is opened.
+    ///
+    /// # Errors
+    /// The disk's, or that there is a repository of another mode.
+    pub fn create(fs: Arc<dyn Fs>, path: &Path, mode: RepoMode) -> Result<Self> {
+        match Self::open(Arc::clone(&fs), path) {
+            Ok(repo) if repo.mode() == mode => {
+                repo.complete()?;
+                return Ok(repo);
+            }
+            Ok(repo) => {
+                return Err(Error::OtherMode {
+                    path: path.to_owned(),
+                    found: repo.mode(),
+                    wanted: mode,
+                });
+            }
+            Err(Error::NotARepo { .. }) => {}
+            Err(other) => return Err(other),
+        }
+        durable::create_dir_all(&*fs, path, 0o755)?;
+        for dir in DIRECTORIES {
+            durable::create_dir_all(&*fs, &path.join(dir), 0o755)?;
+        }
+        // The config comes last: without it this is no repository.
+        let text = Config::text_for(mode);
+        durable::publish_file(&*fs, &path.join("config"), text.as_bytes(), 0o644)?;
+        Self::open(fs, path)
+    }
+
+    /// Opens a repository.
+    ///
+    /// # Errors
+    /// That there is none, or that it is of a version or mode unknown here.
+    pub fn open(fs: Arc<dyn Fs>, path: &Path) -> Result<Self> {
+        let config = path.join("config");
+        match fs.metadata(&config) {
+            Ok(_) => {}
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                let path = path.to_owned();
+                return Err(Error::NotARepo { path });
+            }
+            Err(e) => return Err(e).doing("look at", &config).map_err(Error::from),
+        }
+        let text = durable::read_to_string(&*fs, &config)?;
+        let config = Config::parse(&text).map_err(|source| Error::Config {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            fs,
+            path: path.to_owned(),
+            config,
+        })
+    }
+
+    /// Makes the directories that are not there.
+    fn complete(&self) -> Result<()> {
+        for dir in DIRECTORIES {
+            durable::create_dir_all(&*self.fs, &self.path.join(dir), 0o755)?;
+        }
+        Ok(())
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How it keeps content.
+    #[must_use]
+    pub fn mode(&self) -> RepoMode {
+        self.config.mode
+    }
+
+    pub(crate) fn fs(&self) -> &dyn Fs {
+        &*self.fs
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The path of an object, whether it is there or not.
+    #[must_use]
+    pub fn object_path(&self, object: &ObjectName) -> PathBuf {
+        let mut path = self.path.join("objects");
+        path.push(object.relative_path(self.mode()));
+        path
+    }
+
+    /// Whether an object is there; its content is not looked at.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn has(&self, object: &ObjectName) -> Result<bool> {
+        let path = self.object_path(object);
+        match self.fs.metadata(&path) {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e).doing("look at", &path).map_err(Error::from),
+        }
+    }
+
+    /// Keeps others from removing objects (`Shared`), or from doing anything
+    /// (`Exclusive`), until it is dropped.
+    pub(crate) fn lock(&self, mode: LockMode) -> Result<Box<dyn FsLock>> {
+        let path = self.path.join(".lock");
+        let lock = self.fs.lock(&path, mode).doing("lock", &path)?;
+        Ok(lock)
+    }
+}

@@ -1,0 +1,15 @@
+//! Objects on the disk.
+
+mod reader;
+mod staging;
+mod writer;
+
+pub(crate) use reader::{FileObject, digest_of};
+pub(crate) use staging::{Content, Staging, read_small};
+pub(crate) use writer::{link_allowed, write_copy};
+
+/// Files up to this size are read into memory once; longer ones are streamed.
+pub(crate) const SMALL: u64 = 4 << 20;
+
+/// The piece in which longer files are streamed.
+pub(crate) const PIECE: usize = 256 << 10;

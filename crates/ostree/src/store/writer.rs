@@ -1,0 +1,143 @@
+//! To the disk: how a file looks in each mode of repository, and as a copy.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use durable::{Attributes, Doing, Fs, NewFile};
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+
+use super::reader::OSTREEMETA;
+use crate::Result;
+use crate::config::{Config, RepoMode};
+use crate::format::FileHeader;
+
+/// Writes the content of a file to what it is given.
+pub(super) type Fill<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<io::Result<()>>;
+
+/// Writes a file object at `path`, which must not exist.
+pub(super) fn write_object(
+    fs: &dyn Fs,
+    config: &Config,
+    path: &Path,
+    header: &FileHeader,
+    size: u64,
+    fill: Fill<'_>,
+) -> Result<()> {
+    match config.mode {
+        RepoMode::Bare => write_bare(fs, path, header, fill),
+        RepoMode::BareUser => write_bare_user(fs, path, header, fill),
+        RepoMode::Archive => {
+            let mut file = fs.create(path, 0o644).doing("create", path)?;
+            let head = FileHeader::framed(&header.encode_archive(size));
+            file.write_all(&head).doing("write", path)?;
+            if !header.is_symlink() {
+                let level = Compression::new(config.zlib_level);
+                let mut deflate = DeflateEncoder::new(file, level);
+                fill(&mut deflate)?.doing("write", path)?;
+                file = deflate.finish().doing("write", path)?;
+            }
+            Ok(file.flush().doing("write", path)?)
+        }
+    }
+}
+
+/// Owner, mode and extended attributes as the header has them; no time.
+fn true_attributes(header: &FileHeader) -> Attributes {
+    Attributes {
+        owner: Some((header.uid, header.gid)),
+        mode: Some(header.mode & 0o7777),
+        xattrs: header.xattrs.as_slice().to_vec(),
+        mtime: None,
+    }
+}
+
+fn write_bare(fs: &dyn Fs, path: &Path, header: &FileHeader, fill: Fill<'_>) -> Result<()> {
+    let mut attributes = true_attributes(header);
+    if header.is_symlink() {
+        fs.symlink(Path::new(&header.target), path)
+            .doing("create the symlink", path)?;
+        return Ok(fs
+            .set_attributes(path, &attributes)
+            .doing("set the attributes of", path)?);
+    }
+    attributes.mtime = Some(0);
+    let mut file = fs.create(path, 0o600).doing("create", path)?;
+    fill(&mut *file)?.doing("write", path)?;
+    finish(&mut *file, &attributes, path)
+}
+
+/// The mode of a file in a bare-user repository: readable and without the bits
+/// that would matter to anybody else.
+fn bare_user_mode(mode: u32) -> u32 {
+    (mode & 0o775) | 0o400
+}
+
+fn write_bare_user(fs: &dyn Fs, path: &Path, header: &FileHeader, fill: Fill<'_>) -> Result<()> {
+    let mut file = fs.create(path, 0o644).doing("create", path)?;
+    let mode = if header.is_symlink() {
+        file.write_all(header.target.as_bytes())
+            .doing("write", path)?;
+        file.write_all(&[0]).doing("write", path)?;
+        0o644
+    } else {
+        fill(&mut *file)?.doing("write", path)?;
+        bare_user_mode(header.mode)
+    };
+    // Attributes can only be set while the file is writable.
+    let xattrs = vec![(OSTREEMETA.to_vec(), header.ostreemeta())];
+    let attributes = Attributes {
+        xattrs,
+        ..Attributes::default()
+    };
+    finish(&mut *file, &attributes, path)?;
+    let attributes = Attributes {
+        mode: Some(mode),
+        mtime: Some(0),
+        ..Attributes::default()
+    };
+    finish(&mut *file, &attributes, path)
+}
+
+fn finish(file: &mut dyn NewFile, attributes: &Attributes, path: &Path) -> Result<()> {
+    file.flush().doing("write", path)?;
+    Ok(file.set(attributes).doing("set the attributes of", path)?)
+}
+
+/// Writes a checked-out file at `path`: with its owner and attributes, or in user
+/// mode with neither.
+pub(crate) fn write_copy(
+    fs: &dyn Fs,
+    path: &Path,
+    header: &FileHeader,
+    user_mode: bool,
+    fill: Fill<'_>,
+) -> Result<()> {
+    let mut attributes = true_attributes(header);
+    if user_mode {
+        // Set-user-id of another owner would be one of ours.
+        attributes.mode = Some(header.mode & 0o1777);
+        attributes.owner = None;
+        attributes.xattrs.clear();
+    }
+    if header.is_symlink() {
+        fs.symlink(Path::new(&header.target), path)
+            .doing("create the symlink", path)?;
+        return Ok(fs
+            .set_attributes(path, &attributes)
+            .doing("set the attributes of", path)?);
+    }
+    attributes.mtime = Some(0);
+    let mut file = fs.create(path, 0o600).doing("create", path)?;
+    fill(&mut *file)?.doing("write", path)?;
+    finish(&mut *file, &attributes, path)
+}
+
+/// Whether a checkout may consist of hard links to the objects.
+pub(crate) fn link_allowed(mode: RepoMode, user_mode: bool) -> bool {
+    match mode {
+        RepoMode::Bare => !user_mode,
+        RepoMode::BareUser => user_mode,
+        RepoMode::Archive => false,
+    }
+}

@@ -228,14 +228,14 @@ impl SimFs {
 }
 
 /// What `rename` refuses, in the kernel's order.
-fn rename_allowed(tree: &Tree, from: Ino, to: &Place) -> io::Result<()> {
+fn rename_allowed(tree: &Tree, from: Ino, from_dir: Ino, to: &Place) -> io::Result<()> {
     let from_is_dir = tree.get(from)?.kind() == FileKind::Dir;
     if from_is_dir && tree.is_below(to.dir, from) {
         return Err(Errno::INVAL.into());
     }
     let Some(target) = to.ino else { return Ok(()) };
     match (from_is_dir, tree.entries(target)) {
-        (_, Ok(_)) if from != target && tree.is_below(from, target) => Err(Errno::NOTEMPTY.into()),
+        (_, Ok(_)) if tree.is_below(from_dir, target) => Err(Errno::NOTEMPTY.into()),
         (true, Ok(entries)) if !entries.is_empty() && from != target => Err(Errno::NOTEMPTY.into()),
         (true, Err(e)) => Err(e),
         (false, Ok(_)) => Err(Errno::ISDIR.into()),
@@ -413,7 +413,7 @@ impl Fs for SimFs {
         }
         let (source, ino) = call.state.removable(from)?;
         call.state.mutable(target.dir)?;
-        rename_allowed(&call.state.tree, ino, &target)?;
+        rename_allowed(&call.state.tree, ino, source.dir, &target)?;
         if target.ino == Some(ino) {
             // POSIX: two names of one file, and nothing happens.
             return Ok(());

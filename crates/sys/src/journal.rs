@@ -70,3 +70,137 @@ fn thaw(fd: impl AsFd) -> io::Result<()> {
     unsafe { ioctl::ioctl(fd, ioctl::NoArg::<FITHAW>::new()) }?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Names the directory that [`dies_frozen`] freezes.
+    const FROZEN: &str = "BACKSTOP_TEST_FROZEN";
+
+    /// An ext4 filesystem in a file, mounted.
+    struct Mounted(PathBuf);
+
+    impl Mounted {
+        fn new() -> Option<Self> {
+            let dir = std::env::temp_dir().join(format!("backstop-sys-{}", std::process::id()));
+            let mounted = Self(dir);
+            let (image, point) = (mounted.image(), mounted.point());
+            std::fs::create_dir_all(&point).unwrap();
+            File::create(&image).unwrap().set_len(16 << 20).unwrap();
+            let mounts = rustix::process::geteuid().is_root()
+                && ran(Command::new("mkfs.ext4").arg("-q").arg(&image))
+                && ran(Command::new("mount")
+                    .args(["-o", "loop"])
+                    .arg(&image)
+                    .arg(&point));
+            if !mounts {
+                println!("skipped: needs root, mkfs.ext4 and loop devices");
+                let required = std::env::var_os("BACKSTOP_REQUIRE_ALL").is_some();
+                assert!(!required, "a requirement is missing");
+            }
+            mounts.then_some(mounted)
+        }
+        fn image(&self) -> PathBuf {
+            self.0.join("image")
+        }
+        fn point(&self) -> PathBuf {
+            self.0.join("point")
+        }
+        fn open(&self) -> File {
+            File::open(self.point()).unwrap()
+        }
+        /// What GRUB reads at `/link`, from the disk alone.
+        fn grub_reads(&self) -> Option<String> {
+            let image = self.image();
+            let mut grub = Command::new("grub-fstest");
+            let out = grub.arg(image).args(["cat", "/link"]).output();
+            Some(String::from_utf8(out.ok()?.stdout).unwrap())
+        }
+        fn switch(&self, target: &str) {
+            let link = self.point().join("link");
+            let _ = std::fs::remove_file(&link);
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            self.open().sync_all().unwrap();
+        }
+    }
+
+    impl Drop for Mounted {
+        fn drop(&mut self) {
+            ran(Command::new("umount").arg(self.point()));
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn ran(command: &mut Command) -> bool {
+        let output = command.output();
+        output.is_ok_and(|o| o.status.success())
+    }
+
+    /// Whether a file can be written within a few seconds; thaws if not.
+    fn can_write(dir: &Path) -> bool {
+        let (done, written) = mpsc::channel();
+        let file = dir.join("probe");
+        std::thread::spawn(move || done.send(std::fs::write(file, b"x").is_ok()));
+        let answer = written.recv_timeout(Duration::from_secs(20));
+        if answer.is_err() {
+            thaw(File::open(dir).unwrap()).unwrap();
+        }
+        answer == Ok(true)
+    }
+
+    /// Not a test of its own: a process that dies between freeze and thaw.
+    #[test]
+    fn dies_frozen() {
+        let Some(dir) = std::env::var_os(FROZEN) else {
+            return;
+        };
+        let dir = File::open(dir).unwrap();
+        let _watchdog = Watchdog::start(dir.as_raw_fd(), Duration::from_secs(60)).unwrap();
+        freeze(&dir).unwrap();
+        let me = rustix::process::getpid();
+        rustix::process::kill_process(me, rustix::process::Signal::KILL).unwrap();
+    }
+
+    #[test]
+    fn a_reader_without_a_journal_sees_what_was_done() {
+        let Some(mounted) = Mounted::new() else {
+            return;
+        };
+        for name in ["one", "two", "three"] {
+            std::fs::write(mounted.point().join(name), name).unwrap();
+        }
+        rustix::fs::syncfs(mounted.open()).unwrap();
+        let expect = |content: &str| match mounted.grub_reads() {
+            Some(read) => assert_eq!(read, content),
+            None => println!("skipped: needs grub-fstest"),
+        };
+        mounted.switch("one");
+        checkpoint_ext4(mounted.open()).unwrap();
+        expect("one");
+        mounted.switch("two");
+        // An fsync reaches the journal only.
+        expect("one");
+        freeze_and_thaw(mounted.open(), Duration::from_secs(10)).unwrap();
+        expect("two");
+        mounted.switch("three");
+        checkpoint_ext4(mounted.open()).unwrap();
+        expect("three");
+        assert!(can_write(&mounted.point()), "it is still frozen");
+
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "journal::tests::dies_frozen"])
+            .env(FROZEN, mounted.point())
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert!(!status.success(), "the child was to be killed");
+        let thawed = can_write(&mounted.point());
+        assert!(thawed, "a killed process left it frozen");
+    }
+}

@@ -3,6 +3,7 @@
 
 mod conform;
 mod crashes;
+mod moves;
 
 use std::path::Path;
 

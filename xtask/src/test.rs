@@ -19,9 +19,21 @@ const NEEDS: &[&[packages::Need]] = &[
 /// Format, lints and documentation.
 pub fn lint() -> anyhow::Result<()> {
     cargo("format", &["fmt", "--all", "--check"], &[])?;
-    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
     cargo("lints", &clippy, &[])?;
-    let doc = ["doc", "--workspace", "--no-deps", "--document-private-items"];
+    let doc = [
+        "doc",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ];
     cargo("documentation", &doc, &[("RUSTDOCFLAGS", STRICT)])
 }
 
@@ -51,7 +63,10 @@ fn report(missing: &[&str]) {
         println!("skipped: all that needs root (boots, containers, owners, full disks)");
     }
     if !missing.is_empty() {
-        println!("skipped: all that needs the Debian packages {}", missing.join(" "));
+        println!(
+            "skipped: all that needs the Debian packages {}",
+            missing.join(" ")
+        );
     }
     if missing.is_empty() && packages::is_root() {
         println!("nothing was skipped");

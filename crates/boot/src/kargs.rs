@@ -143,6 +143,11 @@ impl KernelArgs {
         Ok(())
     }
 
+    /// Adds all of `other` at the end.
+    pub fn extend(&mut self, other: &Self) {
+        self.0.extend(other.0.iter().cloned());
+    }
+
     /// Puts `arg` in the place of the first argument with its name and drops the
     /// others of that name; adds it at the end when there is none.
     ///

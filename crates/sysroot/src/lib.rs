@@ -1,1 +1,39 @@
 //! Deployments of an OSTree-format host.
+//!
+//! A [`Sysroot`] is what lies below a host's physical root: a repository, the
+//! versions that are checked out from it, and the boot files. The layout is the
+//! one that `ostree admin` reads and writes, so that either can take over from
+//! the other; `docs/formats/sysroot.md` describes it.
+//!
+//! A version comes to a host in two steps that can be cut off anywhere:
+//! [`Sysroot::stage`] checks it out and merges `/etc`; [`Sysroot::publish`] puts
+//! it in the boot order, or on trial, by one rename.
+
+mod cleanup;
+mod deployment;
+mod entries;
+mod error;
+pub mod etc;
+mod kernel;
+mod keyfile;
+mod layout;
+mod order;
+mod origin;
+mod planned;
+mod publish;
+mod simulate;
+mod stage;
+mod state;
+mod sysroot;
+
+pub use cleanup::CleanupReport;
+pub use deployment::{Deployment, DeploymentId, NotADeployment, Standing};
+pub use error::{Error, Result};
+pub use etc::{EtcConflict, EtcReport, EtcTrees};
+pub use layout::Layout;
+pub use order::{BootOrder, Published, TrialEntry};
+pub use origin::Origin;
+pub use simulate::SimulatedBoot;
+pub use stage::{StageKargs, StageRequest, Staged};
+pub use state::{BootSettings, Loader};
+pub use sysroot::Sysroot;

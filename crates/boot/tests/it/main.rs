@@ -1,5 +1,10 @@
 //! Integration tests of the `boot` crate.
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, missing_docs)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    missing_docs
+)]
 
 mod packages;
 mod scripts;

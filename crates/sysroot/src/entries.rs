@@ -1,0 +1,169 @@
+//! The boot entries of a sysroot, as they are on the disk.
+
+use std::path::{Component, Path, PathBuf};
+
+use boot::{BlsEntry, KernelArgs};
+
+use crate::deployment::{DeploymentId, is_stateroot_name};
+use crate::sysroot::{Sysroot, link_target};
+use crate::{Error, Result};
+
+/// A boot entry and the deployment that it boots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListedEntry {
+    pub deployment: DeploymentId,
+    /// The digest that its kernel's directory is named by.
+    pub bootcsum: String,
+    pub kargs: KernelArgs,
+    pub entry: BlsEntry,
+}
+
+impl Sysroot {
+    /// Which of the two `loader` directories counts.
+    ///
+    /// # Errors
+    /// The disk's, or a symlink that leads elsewhere.
+    pub(crate) fn boot_version(&self) -> Result<Option<u8>> {
+        let path = self.layout().loader();
+        let Some(target) = link_target(self.fs(), &path)? else {
+            return Ok(None);
+        };
+        match target.to_str() {
+            Some("loader.0") => Ok(Some(0)),
+            Some("loader.1") => Ok(Some(1)),
+            _ => Err(Error::Invalid {
+                path,
+                why: "it leads neither to loader.0 nor to loader.1".to_owned(),
+            }),
+        }
+    }
+
+    /// The entries for deployments, the default first.
+    pub(crate) fn entries(&self) -> Result<Vec<ListedEntry>> {
+        let Some(version) = self.boot_version()? else {
+            return Ok(Vec::new());
+        };
+        let dir = self.layout().loader_of(version).join("entries");
+        let mut found = Vec::new();
+        for file in durable::Doing::doing(self.fs().read_dir(&dir), "list", &dir)? {
+            let path = dir.join(&file.name);
+            if path.extension().is_some_and(|e| e == "conf")
+                && let Some(entry) = self.entry(&path, version)?
+            {
+                let number = entry
+                    .entry
+                    .get("version")
+                    .and_then(|v| v.parse::<u64>().ok());
+                found.push((number, file.name, entry));
+            }
+        }
+        found.sort_by(|a, b| (&b.0, &b.1).cmp(&(&a.0, &a.1)));
+        Ok(found.into_iter().map(|(_, _, entry)| entry).collect())
+    }
+
+    /// Reads an entry; `None` when it is not for a deployment.
+    fn entry(&self, path: &Path, version: u8) -> Result<Option<ListedEntry>> {
+        let invalid = |why: String| Error::Invalid {
+            path: path.to_owned(),
+            why,
+        };
+        let text = durable::read_to_string(self.fs(), path)?;
+        let entry = BlsEntry::parse(&text).map_err(|e| invalid(e.to_string()))?;
+        let mut kargs = entry.options().map_err(|e| invalid(e.to_string()))?;
+        let Some(link) = kargs.get("ostree") else {
+            return Ok(None);
+        };
+        let parsed = parse_link(&link).filter(|l| l.version == version);
+        let Some(parsed) = parsed else {
+            return Err(invalid(format!(
+                "ostree={link} is no link of loader.{version}"
+            )));
+        };
+        let deployment = self.follow_link(&link)?;
+        kargs.delete("ostree");
+        Ok(Some(ListedEntry {
+            deployment,
+            bootcsum: parsed.bootcsum,
+            kargs,
+            entry,
+        }))
+    }
+
+    /// The deployment that `/ostree/boot.B/SR/BOOTCSUM/SERIAL` leads to.
+    pub(crate) fn follow_link(&self, link: &str) -> Result<DeploymentId> {
+        let Some(parsed) = parse_link(link) else {
+            return Err(Error::Invalid {
+                path: PathBuf::from(link),
+                why: "it is no boot link".to_owned(),
+            });
+        };
+        let path = self.layout().root().join(link.trim_start_matches('/'));
+        let target = link_target(self.fs(), &path)?;
+        let name = target.as_deref().and_then(Path::file_name);
+        let id = name
+            .and_then(|n| n.to_str())
+            .and_then(|n| DeploymentId::from_dir_name(&parsed.stateroot, n));
+        id.ok_or_else(|| Error::Invalid {
+            path,
+            why: "it leads to no deployment".to_owned(),
+        })
+    }
+}
+
+/// The parts of a boot link.
+struct Link {
+    version: u8,
+    stateroot: String,
+    bootcsum: String,
+}
+
+fn parse_link(link: &str) -> Option<Link> {
+    let mut parts = Vec::new();
+    for part in Path::new(link).components() {
+        match part {
+            Component::RootDir => {}
+            Component::Normal(name) => parts.push(name.to_str()?),
+            _ => return None,
+        }
+    }
+    let ["ostree", boot, stateroot, bootcsum, serial] = parts.as_slice() else {
+        return None;
+    };
+    let version = match *boot {
+        "boot.0" => 0,
+        "boot.1" => 1,
+        _ => return None,
+    };
+    let hex = |b: u8| b.is_ascii_hexdigit();
+    let valid = is_stateroot_name(stateroot)
+        && bootcsum.len() == 64
+        && bootcsum.bytes().all(hex)
+        && serial.bytes().all(|b| b.is_ascii_digit());
+    valid.then(|| Link {
+        version,
+        stateroot: (*stateroot).to_owned(),
+        bootcsum: (*bootcsum).to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_parsed_strictly() {
+        let sum = "0f".repeat(32);
+        let link = parse_link(&format!("/ostree/boot.1/debian/{sum}/0")).unwrap();
+        assert_eq!((link.version, link.stateroot.as_str()), (1, "debian"));
+        for bad in [
+            format!("/ostree/boot.2/debian/{sum}/0"),
+            format!("/ostree/boot.1/../{sum}/0"),
+            format!("/ostree/boot.1/debian/{sum}/x"),
+            format!("/ostree/boot.1/debian/{sum}"),
+            "/ostree/boot.1/debian/0f/0".to_owned(),
+            String::new(),
+        ] {
+            assert!(parse_link(&bad).is_none(), "{bad}");
+        }
+    }
+}

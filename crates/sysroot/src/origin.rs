@@ -1,0 +1,84 @@
+//! Where a deployment came from, and whether it must stay.
+
+use boot::KernelArgs;
+
+use crate::keyfile::Keyfile;
+
+/// The `.origin` file beside a deployment's directory. Groups that mean nothing
+/// here are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin(Keyfile);
+
+impl Origin {
+    /// An origin that follows a ref, `REF` or `REMOTE:REF`.
+    #[must_use]
+    pub fn following(refspec: &str) -> Self {
+        let mut origin = Self::default();
+        origin.0.set("origin", "refspec", Some(refspec));
+        origin
+    }
+
+    /// Reads the file's text; the error says what is wrong.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        Keyfile::parse(text).map(Self)
+    }
+
+    /// The ref that an upgrade follows.
+    #[must_use]
+    pub fn refspec(&self) -> Option<&str> {
+        self.0.get("origin", "refspec")
+    }
+
+    /// Whether cleaning up must leave the deployment alone.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.0.get("libostree-transient", "pinned") == Some("true")
+    }
+
+    /// Pins or unpins.
+    pub(crate) fn set_pinned(&mut self, pinned: bool) {
+        let value = pinned.then_some("true");
+        self.0.set("libostree-transient", "pinned", value);
+    }
+
+    /// A copy for another deployment: what holds for this one alone is left out.
+    #[must_use]
+    pub fn for_another(&self) -> Self {
+        let mut origin = self.clone();
+        origin.set_pinned(false);
+        origin.0.set("backstop", "kargs", None);
+        origin
+    }
+
+    /// The kernel arguments of a deployment that has no boot entry yet.
+    pub(crate) fn kargs(&self) -> Option<&str> {
+        self.0.get("backstop", "kargs")
+    }
+
+    /// Remembers them.
+    pub(crate) fn set_kargs(&mut self, kargs: &KernelArgs) {
+        self.0.set("backstop", "kargs", Some(&kargs.to_string()));
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_not_pinned() {
+        let text = "[origin]\nrefspec=o:b\n\n[libostree-transient]\npinned=true\n\n[x]\ny=1\n";
+        let origin = Origin::parse(text).unwrap();
+        assert!(origin.is_pinned());
+        let copy = origin.for_another();
+        assert!(!copy.is_pinned());
+        assert_eq!(copy.refspec(), Some("o:b"));
+        assert_eq!(copy.to_string(), "[origin]\nrefspec=o:b\n\n[x]\ny=1\n");
+    }
+}

@@ -1,0 +1,159 @@
+//! Boot entries as they will be published.
+
+use std::collections::BTreeMap;
+
+use boot::{FileDigest, KernelArgs};
+use durable::FileKind;
+
+use crate::deployment::DeploymentId;
+use crate::entries::ListedEntry;
+use crate::kernel;
+use crate::order::BootOrder;
+use crate::sysroot::Sysroot;
+use crate::{Error, Result};
+
+/// One deployment's boot entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Planned {
+    pub id: DeploymentId,
+    pub title: String,
+    pub bootcsum: String,
+    /// Tells deployments with the same kernel apart.
+    pub bootserial: u32,
+    /// Its kernel, as `/boot` names it.
+    pub linux: String,
+    pub initrds: Vec<String>,
+    /// All kernel arguments, `ostree=` among them.
+    pub options: KernelArgs,
+    /// The digests of kernel and initrd; only a trial's are needed.
+    pub digests: Vec<FileDigest>,
+}
+
+/// The kernel's place in `/boot`.
+struct Installed {
+    bootcsum: String,
+    linux: String,
+    initrds: Vec<String>,
+    digests: Vec<FileDigest>,
+}
+
+impl Sysroot {
+    /// The entries of an order, the default first, with their kernels installed.
+    pub(crate) fn plan_entries(&self, order: &BootOrder, version: u8) -> Result<Vec<Planned>> {
+        let listed: BTreeMap<_, _> = self
+            .entries()?
+            .into_iter()
+            .map(|e| (e.deployment.clone(), e))
+            .collect();
+        let mut serials: BTreeMap<(String, String), u32> = BTreeMap::new();
+        let mut planned = Vec::new();
+        for id in order.all() {
+            let trial = order.trial.as_ref().is_some_and(|t| t.deployment == *id);
+            let kernel = self.kernel_of(id, listed.get(id), trial)?;
+            let key = (id.stateroot.clone(), kernel.bootcsum.clone());
+            let next = serials.entry(key).or_default();
+            let bootserial = *next;
+            *next += 1;
+            planned.push(self.planned(id, kernel, bootserial, version)?);
+        }
+        Ok(planned)
+    }
+
+    fn planned(
+        &self,
+        id: &DeploymentId,
+        kernel: Installed,
+        bootserial: u32,
+        version: u8,
+    ) -> Result<Planned> {
+        let mut options = self.deployment(id)?.kargs;
+        let link = format!(
+            "ostree=/ostree/boot.{version}/{}/{}/{bootserial}",
+            id.stateroot, kernel.bootcsum
+        );
+        options.append(&link).map_err(|source| Error::Kargs {
+            of: id.to_string(),
+            source,
+        })?;
+        Ok(Planned {
+            id: id.clone(),
+            title: self.title(id),
+            bootcsum: kernel.bootcsum,
+            bootserial,
+            linux: kernel.linux,
+            initrds: kernel.initrds,
+            options,
+            digests: kernel.digests,
+        })
+    }
+
+    /// Keeps the kernel of an entry that is there, or installs it.
+    fn kernel_of(
+        &self,
+        id: &DeploymentId,
+        listed: Option<&ListedEntry>,
+        trial: bool,
+    ) -> Result<Installed> {
+        let dir = self.layout().deployment(id);
+        if self.fs().metadata(&dir).is_err() {
+            return Err(Error::NoDeployment(id.clone()));
+        }
+        // A trial's digests come from its tree, not from what /boot holds.
+        if !trial
+            && let Some(entry) = listed
+            && let Some(installed) = self.installed(entry)
+        {
+            return Ok(installed);
+        }
+        let kernel = kernel::find(self.fs(), &dir)?;
+        let name = format!("{}-{}", id.stateroot, kernel.bootcsum);
+        kernel.install(self.fs(), &self.layout().kernels().join(&name))?;
+        let path = |file: &kernel::KernelFile| format!("/ostree/{name}/{}", file.name);
+        let digest = |file: &kernel::KernelFile| FileDigest {
+            path: path(file),
+            sha256: file.sha256.clone(),
+        };
+        Ok(Installed {
+            linux: path(&kernel.linux),
+            initrds: kernel.initrd.iter().map(path).collect(),
+            digests: kernel.files().map(digest).collect(),
+            bootcsum: kernel.bootcsum,
+        })
+    }
+
+    /// The kernel that an entry names, if all of it is there.
+    fn installed(&self, entry: &ListedEntry) -> Option<Installed> {
+        let linux = below_boot(entry.entry.get("linux")?);
+        let initrds: Vec<String> = entry.entry.all("initrd").map(below_boot).collect();
+        let there = |path: &String| {
+            let path = self.layout().boot().join(path.trim_start_matches('/'));
+            let meta = self.fs().metadata(&path);
+            meta.is_ok_and(|m| m.kind == FileKind::File && m.size > 0)
+        };
+        let whole = there(&linux) && initrds.iter().all(there);
+        whole.then(|| Installed {
+            bootcsum: entry.bootcsum.clone(),
+            linux,
+            initrds,
+            digests: Vec::new(),
+        })
+    }
+
+    /// What the system calls itself.
+    fn title(&self, id: &DeploymentId) -> String {
+        let dir = self.layout().deployment(id);
+        let text = durable::read_to_string(self.fs(), &dir.join("usr/lib/os-release"))
+            .or_else(|_| durable::read_to_string(self.fs(), &dir.join("etc/os-release")))
+            .unwrap_or_default();
+        let line = text.lines().find_map(|l| l.strip_prefix("PRETTY_NAME="));
+        let name = line.map(|l| l.trim().trim_matches(['"', '\'']));
+        let name = name.filter(|n| !n.is_empty()).unwrap_or(&id.stateroot);
+        name.chars().filter(|c| !c.is_control()).collect()
+    }
+}
+
+/// A path as seen from the filesystem or directory that is `/boot`.
+fn below_boot(path: &str) -> String {
+    path.strip_prefix("/boot/")
+        .map_or_else(|| path.to_owned(), |rest| format!("/{rest}"))
+}

@@ -1,0 +1,275 @@
+//! Publishing a boot order: everything new beside what counts, then one rename.
+//!
+//! Two sets of boot files exist in turn, 0 and 1. `boot/loader` points to the
+//! one that counts; a publication writes the other one from scratch: the links
+//! `ostree/boot.B`, the kernels, and `boot/loader.B` with the entries, which name
+//! only links of the same `B`. All of it is on the disk before `boot/loader` is
+//! switched, and the set that counts is never changed. So entries and links
+//! cannot get out of step, as they can where the links of the current set are
+//! switched by themselves (ostree issue 2283), and a cut at any instant leaves
+//! the old order or the new one.
+
+use std::path::Path;
+
+use boot::grub::published_files;
+use boot::{BlsEntry, BootConfig, ConfigId, Entry, KernelArgs, StateSector, Trial};
+use durable::{Attributes, Doing, Fs};
+use monitor::{Monitor, Progress, Unit};
+
+use crate::deployment::{DeploymentId, Standing};
+use crate::order::{BootOrder, ORDER_NAME, Published, to_text};
+use crate::planned::Planned;
+use crate::sysroot::Sysroot;
+use crate::{Error, Result};
+
+/// The key of a boot entry that holds its standing, for people who read it.
+const STANDING_KEY: &str = "x-backstop-standing";
+
+impl Sysroot {
+    /// Publishes a boot order. When this returns, it is what the next start of
+    /// the machine goes by; when it fails, the old one still is.
+    ///
+    /// For a trial the state sector is written first. Until the switch it names
+    /// a configuration that is not the published one, which means nothing.
+    ///
+    /// # Errors
+    /// An order without a good deployment, one that is not there or has no
+    /// kernel, no state sector to count in, or the disk's.
+    pub fn publish(&self, order: &BootOrder, monitor: &dyn Monitor) -> Result<ConfigId> {
+        order.check()?;
+        let _lock = self.lock()?;
+        let version = self.boot_version()?.map_or(1, |v| v ^ 1);
+        step(monitor, 0);
+        let planned = self.plan_entries(order, version)?;
+        step(monitor, 1);
+        self.write_links(version, &planned)?;
+        let config = boot_config(order, &planned)?;
+        let published = Published {
+            config: Some(config.id()),
+            order: order.clone(),
+        };
+        self.write_loader(version, &published, &planned, &config)?;
+        self.write_refs(version, &planned)?;
+        step(monitor, 2);
+        self.reach_disk()?;
+        step(monitor, 3);
+        self.switch(version, &config)?;
+        step(monitor, 4);
+        self.tidy_up(version, &config, monitor);
+        Ok(config.id())
+    }
+
+    /// `ostree/boot.B`, from scratch.
+    fn write_links(&self, version: u8, planned: &[Planned]) -> Result<()> {
+        let (fs, layout) = (self.fs(), self.layout());
+        self.remove_links(version)?;
+        let root = layout.links_of(version, 1);
+        for entry in planned {
+            let dir = root.join(&entry.id.stateroot).join(&entry.bootcsum);
+            durable::create_dir_all(fs, &dir, 0o755)?;
+            let target = format!(
+                "../../../deploy/{}/deploy/{}",
+                entry.id.stateroot,
+                entry.id.dir_name()
+            );
+            let link = dir.join(entry.bootserial.to_string());
+            fs.symlink(Path::new(&target), &link)
+                .doing("create the symlink", &link)?;
+        }
+        let target = format!("boot.{version}.1");
+        let link = layout.links(version);
+        Ok(durable::publish_symlink(fs, Path::new(&target), &link)?)
+    }
+
+    /// Removes the links of a set that does not count.
+    pub(crate) fn remove_links(&self, version: u8) -> Result<()> {
+        let (fs, layout) = (self.fs(), self.layout());
+        durable::remove_tree(fs, &layout.links(version))?;
+        for sub in 0..=1 {
+            durable::remove_tree(fs, &layout.links_of(version, sub))?;
+        }
+        Ok(())
+    }
+
+    /// `boot/loader.B`, from scratch.
+    fn write_loader(
+        &self,
+        version: u8,
+        published: &Published,
+        planned: &[Planned],
+        config: &BootConfig,
+    ) -> Result<()> {
+        let fs = self.fs();
+        let dir = self.layout().loader_of(version);
+        durable::remove_tree(fs, &dir)?;
+        let entries = dir.join("entries");
+        durable::create_dir_all(fs, &entries, 0o755)?;
+        for (index, entry) in planned.iter().enumerate() {
+            let number = planned.len() - index;
+            let name = boot::bls::file_name(number, &entry.id.stateroot);
+            let standing = published.standing(&entry.id);
+            let text = bls_entry(entry, index, number, standing).to_string();
+            write_new(fs, &entries.join(name), &text)?;
+        }
+        for file in published_files(config) {
+            write_new(fs, &dir.join(file.name), &file.content)?;
+        }
+        let order = to_text(config.id(), &published.order)?;
+        write_new(fs, &dir.join(ORDER_NAME), &order)
+    }
+
+    /// Refs that keep the commits from being pruned, by `ostree` too.
+    fn write_refs(&self, version: u8, planned: &[Planned]) -> Result<()> {
+        for (index, entry) in planned.iter().enumerate() {
+            let name = format!("ostree/{version}/1/{index}");
+            self.repo().set_ref(&name, Some(&entry.id.checksum))?;
+        }
+        self.drop_refs(&format!("ostree/{version}/0"), 0)?;
+        self.drop_refs(&format!("ostree/{version}/1"), planned.len())
+    }
+
+    /// Removes the numbered refs below `prefix`, from number `from` on.
+    pub(crate) fn drop_refs(&self, prefix: &str, from: usize) -> Result<()> {
+        for name in self.repo().refs(Some(prefix))?.into_keys() {
+            let number = name.rsplit('/').next().and_then(|n| n.parse().ok());
+            if name.starts_with(prefix) && number.is_some_and(|n: usize| n >= from) {
+                self.repo().set_ref(&name, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything written so far, in the places where GRUB looks.
+    fn reach_disk(&self) -> Result<()> {
+        let (fs, ostree, boot) = (self.fs(), self.layout().ostree(), self.layout().boot());
+        fs.sync_filesystem(&ostree)
+            .doing("sync the filesystem of", &ostree)?;
+        Ok(fs.checkpoint(&boot).doing("checkpoint", &boot)?)
+    }
+
+    /// The moment from which on the new order counts.
+    fn switch(&self, version: u8, config: &BootConfig) -> Result<()> {
+        let (fs, boot) = (self.fs(), self.layout().boot());
+        if let Some(trial) = config.trial() {
+            self.write_sector(&StateSector::fresh(config.id(), trial.attempts))?;
+        }
+        let target = format!("loader.{version}");
+        durable::publish_symlink(fs, Path::new(&target), &self.layout().loader())?;
+        Ok(fs.checkpoint(&boot).doing("checkpoint", &boot)?)
+    }
+
+    /// What nothing depends on: the new order counts already, so a failure here
+    /// is told and no more.
+    fn tidy_up(&self, version: u8, config: &BootConfig, monitor: &dyn Monitor) {
+        let told = |what: &str, result: Result<()>| {
+            if let Err(e) = result {
+                monitor.note(&format!("{what} after publishing: {e}"));
+            }
+        };
+        if config.trial().is_none() && self.state_sector().is_ok() {
+            let idle = StateSector::fresh(config.id(), 0);
+            told("clearing the attempts", self.write_sector(&idle));
+        }
+        let old = format!("ostree/{}", version ^ 1);
+        told("dropping old refs", self.drop_refs(&old, 0));
+        told("announcing the change", self.announce());
+    }
+
+    /// `ostree` watches the time of this directory.
+    fn announce(&self) -> Result<()> {
+        let now = std::time::SystemTime::now();
+        let since = now
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        let time = Attributes {
+            mtime: i64::try_from(since.as_secs()).ok(),
+            ..Attributes::default()
+        };
+        let dir = self.layout().stateroots();
+        let set = self.fs().set_attributes(&dir, &time);
+        Ok(set.doing("set the time of", &dir)?)
+    }
+}
+
+fn step(monitor: &dyn Monitor, done: u64) {
+    monitor.progress(Progress {
+        step: "publishing the boot order",
+        done,
+        total: Some(4),
+        unit: Unit::Items,
+    });
+}
+
+/// A file in a directory that does not count yet; it is synced with the others.
+fn write_new(fs: &dyn Fs, path: &Path, text: &str) -> Result<()> {
+    let mut file = fs.create(path, 0o644).doing("create", path)?;
+    std::io::Write::write_all(&mut file, text.as_bytes()).doing("write", path)?;
+    Ok(())
+}
+
+fn bls_entry(entry: &Planned, index: usize, number: usize, standing: Standing) -> BlsEntry {
+    let mut bls = BlsEntry::new();
+    bls.push("title", &format!("{} (ostree:{index})", entry.title));
+    bls.push("version", &number.to_string());
+    bls.push("options", &entry.options.to_string());
+    bls.push("linux", &entry.linux);
+    for initrd in &entry.initrds {
+        bls.push("initrd", initrd);
+    }
+    let standing = match standing {
+        Standing::Good(_) => "good",
+        Standing::Bad => "bad",
+        Standing::Trial => "trial",
+        Standing::Unlisted => return bls,
+    };
+    bls.push(STANDING_KEY, standing);
+    bls
+}
+
+/// What a bootloader is to decide about.
+pub(crate) fn boot_config(order: &BootOrder, planned: &[Planned]) -> Result<BootConfig> {
+    let find = |id: &DeploymentId| {
+        let found = planned.iter().find(|p| p.id == *id);
+        found.ok_or_else(|| Error::NoDeployment(id.clone()))
+    };
+    let mut entries = Vec::new();
+    for (ids, mark) in [(&order.good, ""), (&order.bad, " (bad)")] {
+        for id in ids {
+            entries.push(entry(find(id)?, mark));
+        }
+    }
+    let trial = match &order.trial {
+        Some(trial) => {
+            let planned = find(&trial.deployment)?;
+            let mut entry = entry(planned, " (on trial)");
+            entry.options = trial_options(&planned.options, &trial.kargs);
+            Some(Trial {
+                entry,
+                attempts: trial.attempts,
+                digests: planned.digests.clone(),
+            })
+        }
+        None => None,
+    };
+    Ok(BootConfig::new(entries, trial)?)
+}
+
+fn entry(planned: &Planned, mark: &str) -> Entry {
+    Entry {
+        name: planned.id.short(),
+        title: format!("{}{mark}", planned.title),
+        linux: planned.linux.clone(),
+        initrds: planned.initrds.clone(),
+        options: planned.options.clone(),
+    }
+}
+
+/// The trial's own arguments replace those of the same name.
+fn trial_options(base: &KernelArgs, own: &KernelArgs) -> KernelArgs {
+    let mut options = base.clone();
+    for arg in own.iter() {
+        options.delete(arg.split('=').next().unwrap_or(arg));
+    }
+    options.extend(own);
+    options
+}

@@ -1,0 +1,140 @@
+//! The state sector and where it is.
+
+use std::path::{Component, PathBuf};
+
+use boot::sector::SIZE;
+use boot::{ConfigId, StateSector};
+use serde::{Deserialize, Serialize};
+
+use crate::sysroot::Sysroot;
+use crate::{Error, Result};
+
+/// Which bootloader reads what is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Loader {
+    /// GRUB.
+    Grub,
+    /// None: something else decides by [`Sysroot::simulate_boot`].
+    None,
+}
+
+/// How a host boots: `ostree/backstop/boot.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootSettings {
+    /// The state sector's file, relative to the sysroot.
+    pub state_sector: PathBuf,
+    /// Which bootloader there is.
+    pub loader: Loader,
+}
+
+impl Default for BootSettings {
+    fn default() -> Self {
+        Self {
+            state_sector: PathBuf::from("boot/backstop/state"),
+            loader: Loader::None,
+        }
+    }
+}
+
+impl Sysroot {
+    /// How this host boots; the defaults when nothing says so.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or a path that leaves the sysroot.
+    pub fn boot_settings(&self) -> Result<BootSettings> {
+        let path = self.layout().boot_settings();
+        if self.fs().metadata(&path).is_err() {
+            return Ok(BootSettings::default());
+        }
+        let text = durable::read_to_string(self.fs(), &path)?;
+        let invalid = |why: String| Error::Invalid {
+            path: path.clone(),
+            why,
+        };
+        let settings: BootSettings =
+            toml::from_str(&text).map_err(|e| invalid(e.message().to_owned()))?;
+        let inside = |c: Component<'_>| matches!(c, Component::Normal(_));
+        if settings.state_sector.components().all(inside) {
+            return Ok(settings);
+        }
+        Err(invalid("state_sector leaves the sysroot".to_owned()))
+    }
+
+    /// Writes down how this host boots, and makes the state sector's file if it
+    /// is not there.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn set_boot_settings(&self, settings: &BootSettings) -> Result<()> {
+        let path = self.layout().boot_settings();
+        let text = toml::to_string(settings).map_err(|e| Error::Invalid {
+            path: path.clone(),
+            why: e.to_string(),
+        })?;
+        durable::create_dir_all(self.fs(), &self.layout().memory(), 0o755)?;
+        durable::publish_file(self.fs(), &path, text.as_bytes(), 0o644)?;
+        if self.state_sector().is_err() {
+            self.write_sector(&StateSector::fresh(ConfigId::of(b""), 0))?;
+        }
+        Ok(())
+    }
+
+    /// The state sector's path.
+    ///
+    /// # Errors
+    /// As [`boot_settings`](Self::boot_settings).
+    pub fn state_sector_path(&self) -> Result<PathBuf> {
+        Ok(self.path().join(self.boot_settings()?.state_sector))
+    }
+
+    /// What the state sector says.
+    ///
+    /// # Errors
+    /// [`Error::Sector`] when it is not there or holds none; a bootloader boots
+    /// the default then.
+    pub fn state_sector(&self) -> Result<StateSector> {
+        let path = self.state_sector_path()?;
+        let Ok(bytes) = durable::read_bounded(self.fs(), &path, 2 * SIZE as u64) else {
+            return Err(Error::Sector { path, source: None });
+        };
+        StateSector::parse(&bytes).map_err(|source| Error::Sector {
+            path,
+            source: Some(source),
+        })
+    }
+
+    /// Sets the attempts left of the trial that is published.
+    ///
+    /// # Errors
+    /// That nothing is on trial, or the disk's.
+    pub fn set_attempts(&self, left: u8) -> Result<()> {
+        let _lock = self.lock()?;
+        let published = self.published()?;
+        match (published.config, published.order.trial) {
+            (Some(config), Some(_)) => self.write_sector(&StateSector::fresh(config, left)),
+            _ => Err(Error::Order("no deployment is on trial in it")),
+        }
+    }
+
+    /// Writes the sector in the blocks it has. One that is missing or of another
+    /// length is made anew; it means nothing to the bootloader until then.
+    pub(crate) fn write_sector(&self, sector: &StateSector) -> Result<()> {
+        let path = self.state_sector_path()?;
+        let fs = self.fs();
+        let bytes = sector.encode();
+        if fs.metadata(&path).is_ok_and(|m| m.size == SIZE as u64) {
+            return Ok(durable::overwrite_in_place(fs, &path, &bytes)?);
+        }
+        let dir = path.parent().unwrap_or(self.path());
+        durable::create_dir_all(fs, dir, 0o755)?;
+        durable::publish_file(fs, &path, &bytes, 0o644)?;
+        // GRUB replays no journal: the new file's place must be on the disk.
+        Ok(durable::Doing::doing(
+            fs.checkpoint(dir),
+            "checkpoint",
+            dir,
+        )?)
+    }
+}

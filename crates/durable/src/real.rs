@@ -85,7 +85,7 @@ fn kind(file_type: std::fs::FileType) -> FileKind {
     }
 }
 
-/// A `flock` held by an open descriptor.
+/// A lock held by an open file description, as `ostree` takes them.
 #[derive(Debug)]
 struct RealLock {
     _file: File,
@@ -120,6 +120,7 @@ fn is(error: &io::Error, errnos: &[Errno]) -> bool {
 fn lock_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .create(true)
+        .read(true)
         .append(true)
         .mode(0o600)
         .custom_flags(rustix::fs::OFlags::CLOEXEC.bits() as i32)
@@ -353,23 +354,13 @@ impl Fs for RealFs {
 
     fn lock(&self, path: &Path, mode: LockMode) -> io::Result<Box<dyn FsLock>> {
         let file = lock_file(path)?;
-        match mode {
-            LockMode::Shared => file.lock_shared()?,
-            LockMode::Exclusive => file.lock()?,
-        }
+        sys::lock_description(&file, mode == LockMode::Exclusive, true)?;
         Ok(Box::new(RealLock { _file: file }))
     }
 
     fn try_lock(&self, path: &Path, mode: LockMode) -> io::Result<Option<Box<dyn FsLock>>> {
         let file = lock_file(path)?;
-        let taken = match mode {
-            LockMode::Shared => file.try_lock_shared(),
-            LockMode::Exclusive => file.try_lock(),
-        };
-        match taken {
-            Ok(()) => Ok(Some(Box::new(RealLock { _file: file }))),
-            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-            Err(std::fs::TryLockError::Error(e)) => Err(e),
-        }
+        let taken = sys::lock_description(&file, mode == LockMode::Exclusive, false)?;
+        Ok(taken.then(|| Box::new(RealLock { _file: file }) as Box<dyn FsLock>))
     }
 }

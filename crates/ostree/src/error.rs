@@ -87,6 +87,14 @@ pub enum Error {
     /// A ref's file does not hold a checksum.
     #[error("the ref {0} is damaged: its file does not hold a checksum")]
     DamagedRef(String),
+    /// A ref leads to a commit that is not there.
+    #[error("the ref {name} leads to the commit {checksum}, which is missing")]
+    RefToNothing {
+        /// The ref.
+        name: String,
+        /// What it leads to.
+        checksum: Checksum,
+    },
     /// A path is not in the commit.
     #[error("{} is not in the commit", path.display())]
     NoSuchPath {
@@ -197,6 +205,7 @@ impl Error {
                 | Self::Damaged { .. }
                 | Self::Unreadable { .. }
                 | Self::DamagedRef(_)
+                | Self::RefToNothing { .. }
         )
     }
 

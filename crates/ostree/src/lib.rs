@@ -10,8 +10,9 @@
 //! | store a directory | [`Repo::commit_dir`] |
 //! | get it back | [`Repo::checkout`], [`Repo::read_file`] |
 //! | name commits | [`Repo::set_ref`], [`Repo::refs`], [`Repo::resolve`] |
-//! | look into them | [`Repo::load_commit`], [`Repo::list`] |
+//! | look into them | [`Repo::load_commit`], [`Repo::history`], [`Repo::list`], [`Repo::diff`] |
 //! | copy them to another repository | [`Repo::pull_local`] |
+//! | check and clean | [`Repo::fsck`], [`Repo::prune`] |
 //!
 //! Objects are verified whenever they are read, save for files that are checked
 //! out or pulled as hard links.
@@ -20,12 +21,17 @@ mod checkout;
 mod checksum;
 mod commit_dir;
 mod config;
+mod diff;
 mod error;
 mod format;
+mod fsck;
 pub mod gvariant;
+mod history;
+mod inventory;
 mod keyfile;
 mod listing;
 mod object;
+mod prune;
 mod pull;
 mod refs;
 mod repo;
@@ -37,13 +43,17 @@ pub use checkout::{CheckoutOptions, CheckoutSummary, Links};
 pub use checksum::{Checksum, NotAChecksum};
 pub use commit_dir::{CommitOptions, CommitSummary, Parent};
 pub use config::{BadConfig, RepoMode};
+pub use diff::{Change, ChangeKind};
 pub use error::{Error, Result};
 pub use format::{
     Commit, DirMeta, DirRef, DirTree, FileHeader, FileRef, MAX_HEADER, Metadata, Xattrs, check_name,
 };
+pub use fsck::{FsckOptions, FsckReport, Problem};
 pub use gvariant::Value;
+pub use history::History;
 pub use listing::{Entry, Item};
 pub use object::{ObjectKind, ObjectName};
+pub use prune::{PruneOptions, PruneSummary};
 pub use pull::{PullOptions, PullSummary};
 pub use refs::check_ref_name;
 pub use repo::Repo;

@@ -32,6 +32,13 @@ impl ObjectKind {
         }
     }
 
+    /// The kind whose objects have this extension.
+    pub(crate) fn from_extension(extension: &str, mode: RepoMode) -> Option<Self> {
+        [Self::File, Self::DirTree, Self::DirMeta, Self::Commit]
+            .into_iter()
+            .find(|kind| kind.extension(mode) == extension)
+    }
+
     /// The longest that an object of this kind may be, for those read whole.
     pub(crate) fn limit(self) -> u64 {
         match self {

@@ -1,0 +1,175 @@
+//! Removing what nothing needs.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use durable::{Doing, LockMode};
+use monitor::{Monitor, Progress, Unit};
+
+use crate::{Checksum, Error, ObjectKind, ObjectName, Repo, Result};
+
+/// What to keep.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PruneOptions {
+    /// Keeps the commits that a ref leads to, and those before them; without it,
+    /// all commits are kept, and only objects that no commit needs are removed.
+    pub refs_only: bool,
+    /// How many commits before a ref's are kept; `None`: all.
+    pub depth: Option<u32>,
+    /// Removes nothing, but counts.
+    pub dry_run: bool,
+}
+
+/// What a prune removed, or would remove.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PruneSummary {
+    /// Objects that there were.
+    pub objects_total: u64,
+    /// Objects removed.
+    pub objects_removed: u64,
+    /// Bytes that they took.
+    pub bytes_removed: u64,
+}
+
+impl Repo {
+    /// Removes the objects that no kept commit needs. Commits go first, so that
+    /// none is ever there without its content. Nobody commits or pulls meanwhile.
+    ///
+    /// # Errors
+    /// The disk's; a missing or damaged object that a kept commit needs, before
+    /// anything is removed.
+    pub fn prune(&self, options: &PruneOptions, monitor: &dyn Monitor) -> Result<PruneSummary> {
+        let _lock = self.lock(LockMode::Exclusive)?;
+        let present = self.inventory()?;
+        let mut needed = Reachable::new(self);
+        for (_, commit) in self.refs(None)? {
+            needed.history(commit, options.depth)?;
+        }
+        if !options.refs_only {
+            for object in present.iter().filter(|o| o.kind == ObjectKind::Commit) {
+                needed.commit(object.checksum)?;
+            }
+        }
+        let mut gone: Vec<_> = present
+            .iter()
+            .filter(|o| !needed.seen.contains(o))
+            .copied()
+            .collect();
+        gone.sort_by_key(|o| (o.kind != ObjectKind::Commit, *o));
+        let mut summary = PruneSummary {
+            objects_total: present.len() as u64,
+            objects_removed: gone.len() as u64,
+            bytes_removed: 0,
+        };
+        let commits = gone
+            .iter()
+            .take_while(|o| o.kind == ObjectKind::Commit)
+            .count();
+        for part in [&gone[..commits], &gone[commits..]] {
+            summary.bytes_removed += self.remove_objects(part, options.dry_run, monitor)?;
+        }
+        Ok(summary)
+    }
+
+    /// Removes objects, durably when it returns; their bytes.
+    fn remove_objects(
+        &self,
+        objects: &[ObjectName],
+        dry_run: bool,
+        monitor: &dyn Monitor,
+    ) -> Result<u64> {
+        let mut bytes = 0;
+        for (i, object) in objects.iter().enumerate() {
+            let path = self.object_path(object);
+            bytes += self.fs().metadata(&path).doing("look at", &path)?.size;
+            if dry_run {
+                continue;
+            }
+            if object.kind == ObjectKind::Commit {
+                self.remove(&path.with_extension("commitmeta"))?;
+                self.remove(&self.partial_mark(&object.checksum))?;
+            }
+            self.remove(&path)?;
+            monitor.progress(Progress {
+                step: "removing objects",
+                done: i as u64 + 1,
+                total: Some(objects.len() as u64),
+                unit: Unit::Items,
+            });
+        }
+        if !dry_run && !objects.is_empty() {
+            self.sync(self.path())?;
+        }
+        Ok(bytes)
+    }
+
+    fn sync(&self, path: &Path) -> Result<()> {
+        Ok(self
+            .fs()
+            .sync_filesystem(path)
+            .doing("sync the filesystem of", path)?)
+    }
+}
+
+/// Everything that can be reached from some commits.
+struct Reachable<'a> {
+    repo: &'a Repo,
+    seen: HashSet<ObjectName>,
+}
+
+impl<'a> Reachable<'a> {
+    fn new(repo: &'a Repo) -> Self {
+        let seen = HashSet::new();
+        Self { repo, seen }
+    }
+
+    /// A commit and as many before it; history may end early, where it was not
+    /// fetched.
+    fn history(&mut self, commit: Checksum, depth: Option<u32>) -> Result<()> {
+        let (mut next, mut left) = (Some(commit), depth);
+        while let Some(commit) = next {
+            let object = ObjectName::new(commit, ObjectKind::Commit);
+            if !self.repo.has(&object)? {
+                return Ok(());
+            }
+            next = self.commit(commit)?;
+            if let Some(depth) = left {
+                match depth.checked_sub(1) {
+                    Some(depth) => left = Some(depth),
+                    None => return Ok(()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One commit and its tree; its parent.
+    fn commit(&mut self, checksum: Checksum) -> Result<Option<Checksum>> {
+        let commit = self.repo.load_commit(&checksum)?;
+        if !self
+            .seen
+            .insert(ObjectName::new(checksum, ObjectKind::Commit))
+        {
+            return Ok(commit.parent);
+        }
+        let partial = self.repo.is_partial(&checksum)?;
+        let mut stack = vec![(commit.root_tree, commit.root_meta)];
+        while let Some((tree, meta)) = stack.pop() {
+            self.seen.insert(ObjectName::new(meta, ObjectKind::DirMeta));
+            if !self.seen.insert(ObjectName::new(tree, ObjectKind::DirTree)) {
+                continue;
+            }
+            let tree = match self.repo.load_dirtree(&tree) {
+                // Of a commit fetched in part, not all is here.
+                Err(Error::Missing(_)) if partial => continue,
+                other => other?,
+            };
+            for file in tree.files {
+                self.seen
+                    .insert(ObjectName::new(file.checksum, ObjectKind::File));
+            }
+            stack.extend(tree.dirs.into_iter().map(|d| (d.tree, d.meta)));
+        }
+        Ok(commit.parent)
+    }
+}

@@ -1,1 +1,9 @@
-//! Unattended upgrades.
+//! Unattended upgrades: what a host may do by itself, and when.
+
+mod file;
+mod policy;
+mod window;
+
+pub use file::PolicyError;
+pub use policy::{Answer, Policy, Reboot, Upgrade, may_reboot};
+pub use window::{BadWindow, Window};

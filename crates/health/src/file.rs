@@ -11,7 +11,7 @@ use crate::span::Span;
 
 /// A check file as written. Exactly one of the probes is given.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 struct CheckFile {
     #[serde(default)]
     description: String,
@@ -118,7 +118,7 @@ impl CheckFile {
             (Some(probe), None) => probe,
             (None, _) => Err(
                 "what to check is missing: give one of command, unit, tcp, http, \
-                 no-new-failed-units, listening, default-route"
+                 no_new_failed_units, listening, default_route"
                     .to_owned(),
             ),
             (Some(_), Some(_)) => {

@@ -72,6 +72,7 @@ fn thaw(fd: impl AsFd) -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests prepare disks")]
 mod tests {
     use std::fs::File;
     use std::path::{Path, PathBuf};

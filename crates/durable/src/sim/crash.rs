@@ -19,6 +19,7 @@ pub struct Crashes {
     start: SimFs,
     views: Vec<View>,
     per_point: usize,
+    only_finished: bool,
 }
 
 /// Where the power was cut.
@@ -107,6 +108,7 @@ impl Crashes {
             start: start.snapshot(),
             views: vec![View::Ordered, View::Relaxed],
             per_point: PER_POINT,
+            only_finished: false,
         }
     }
 
@@ -121,6 +123,14 @@ impl Crashes {
     #[must_use]
     pub fn per_point(mut self, images: usize) -> Self {
         self.per_point = images;
+        self
+    }
+
+    /// Cuts the power only after the operation has returned: is what it did
+    /// durable?
+    #[must_use]
+    pub fn only_finished(mut self) -> Self {
+        self.only_finished = true;
         self
     }
 
@@ -178,6 +188,10 @@ impl Crashes {
                     marks.insert(mark.clone());
                 }
             }
+            let finished = call == calls.len();
+            if self.only_finished && !finished {
+                continue;
+            }
             report.points += 1;
             let atoms = disk.atoms();
             let choices = choices(&atoms, self.per_point);
@@ -185,7 +199,6 @@ impl Crashes {
             for choice in choices.list {
                 report.built += 1;
                 let (tree, kept) = image(&disk.certain, &atoms, &choice);
-                let finished = call == calls.len();
                 if !seen.insert((tree.digest(), marks.len(), finished)) {
                     continue;
                 }

@@ -196,7 +196,9 @@ impl SimFs {
                 Ok(())
             }
             Err(e) => {
-                if let (Sync::File(ino), Some(last)) = (sync, self.state().calls.last_mut()) {
+                let mut state = self.state();
+                let dead = state.faults.dead;
+                if let (Sync::File(ino), false, Some(last)) = (sync, dead, state.calls.last_mut()) {
                     last.step = Step::Sync(Sync::Failed(ino));
                 }
                 Err(e)

@@ -12,6 +12,8 @@ pub(super) struct Faults {
     count: usize,
     /// These calls (from, to) fail with this error.
     fail: Option<(std::ops::Range<usize>, Errno)>,
+    /// Whether they fail because the process is no more.
+    pub(super) dead: bool,
     /// Bytes that files may hold together.
     pub(super) capacity: Option<u64>,
     read_only: bool,
@@ -45,10 +47,18 @@ impl SimFs {
         self.set_failing(call..usize::MAX, errno);
     }
 
+    /// Lets the process die before that call: all calls from there on fail, and
+    /// unlike those of a failing disk, syncs that fail lose nothing.
+    pub fn die_at(&self, call: usize) {
+        self.set_failing(call..usize::MAX, Errno::IO.raw_os_error());
+        self.state().faults.dead = true;
+    }
+
     fn set_failing(&self, range: std::ops::Range<usize>, errno: i32) {
         let faults = &mut self.state().faults;
         faults.count = 0;
         faults.fail = Some((range, Errno::from_raw_os_error(errno)));
+        faults.dead = false;
     }
 
     /// Lets files hold `bytes` more before the disk is full; `None` lifts the

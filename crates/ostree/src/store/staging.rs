@@ -237,6 +237,14 @@ impl<'r> Staging<'r> {
     pub(crate) fn publish(&self) -> Result<()> {
         let staged =
             std::mem::take(&mut *self.staged.lock().unwrap_or_else(PoisonError::into_inner));
+        if staged.is_empty() {
+            // All of it is there; but whoever put it there may have died before
+            // it was synced, and a ref is going to rely on it.
+            let (fs, path) = (self.repo.fs(), self.repo.path());
+            return Ok(fs
+                .sync_filesystem(path)
+                .doing("sync the filesystem of", path)?);
+        }
         let (mut commits, mut others): (Vec<_>, Vec<_>) = staged
             .into_iter()
             .partition(|o| o.kind == ObjectKind::Commit);

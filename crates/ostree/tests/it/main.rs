@@ -1,6 +1,7 @@
 //! Repositories as their users see them, alone and beside Debian's `ostree`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
+mod crash_commit;
 mod differential;
 mod sandbox;
 

@@ -12,8 +12,7 @@ mod repo;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Work on a repository of system versions
-    #[command(subcommand)]
-    Repo(repo::RepoCommand),
+    Repo(repo::RepoArgs),
 }
 
 /// Runs the command.

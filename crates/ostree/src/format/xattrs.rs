@@ -1,8 +1,10 @@
 //! Extended attributes: `a(ayay)`, sorted by name.
 
+use std::fmt;
+
 use durable::Xattr;
 
-use crate::gvariant::{Layout, Malformed, Result, Writer, array, bytes, tuple};
+use crate::gvariant::{Layout, Malformed, Result, Type, Value, Writer, array, bytes, tuple};
 
 /// Extended attributes in the order in which objects hold them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -50,5 +52,18 @@ impl Xattrs {
                 _ => w.raw(value),
             });
         });
+    }
+}
+
+impl fmt::Display for Xattrs {
+    /// As `ostree` prints them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let byte_array = || Type::Array(Box::new(Type::Byte));
+        let items = self.0.iter().map(|(name, value)| {
+            let name = [name.as_slice(), &[0]].concat();
+            Value::Tuple(vec![Value::Bytes(name), Value::Bytes(value.clone())])
+        });
+        let of = Type::Tuple(vec![byte_array(), byte_array()]);
+        Value::Array(of, items.collect()).fmt(f)
     }
 }

@@ -11,6 +11,7 @@
 //! `a{sv}` metadata of commits.
 
 mod layout;
+mod print;
 mod reader;
 mod types;
 mod value;

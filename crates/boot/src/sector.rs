@@ -69,12 +69,12 @@ pub enum SectorError {
     /// No environment block at all.
     #[error("the state sector does not begin as a GRUB environment block")]
     Signature,
-    /// A key is missing, or its value is none this version writes.
+    /// A key is missing, there twice, or its value is none this version writes.
     #[error("the state sector has no valid {key}: {value:?}")]
     Value {
         /// Which key.
         key: &'static str,
-        /// What it holds, if it is there.
+        /// What it holds, if it is there once.
         value: Option<String>,
     },
 }
@@ -123,8 +123,9 @@ impl StateSector {
         sector
     }
 
-    /// Reads the sector as GRUB reads it: keys in any order, the last one
-    /// counts, unknown keys mean nothing.
+    /// Reads the sector as GRUB reads it: keys in any order, unknown keys mean
+    /// nothing. A key of ours may stand there once only: GRUB would read the
+    /// last one and write the first, and so never count down.
     ///
     /// # Errors
     /// Another length, no environment block, or a value that is none of ours.
@@ -137,8 +138,11 @@ impl StateSector {
             .ok_or(SectorError::Signature)?;
         let variables = variables(body);
         let get = |key: &'static str| {
-            let found = variables.iter().rev().find(|(k, _)| k == key.as_bytes());
-            found.map(|(_, v)| String::from_utf8_lossy(v).into_owned())
+            let mut found = variables.iter().filter(|(k, _)| k == key.as_bytes());
+            match (found.next(), found.next()) {
+                (Some((_, v)), None) => Some(String::from_utf8_lossy(v).into_owned()),
+                _ => None,
+            }
         };
         expect("backstop_version", get("backstop_version"), "1")?;
         expect("backstop_end", get("backstop_end"), "1")?;
@@ -304,14 +308,26 @@ mod tests {
     }
 
     #[test]
-    fn a_later_value_wins_as_in_grub() {
+    fn a_key_stands_there_once() {
         let mut bytes = StateSector::fresh(id(1), 3).encode();
         let line = b"\nbackstop_left=7\n";
         bytes[300..300 + line.len()].copy_from_slice(line);
-        assert_eq!(StateSector::parse(&bytes).unwrap().left, 7);
-        let escaped = b"\nbackstop_left=\\8\n";
-        bytes[300..300 + escaped.len()].copy_from_slice(escaped);
-        assert_eq!(StateSector::parse(&bytes).unwrap().left, 8);
+        assert!(StateSector::parse(&bytes).is_err());
+    }
+
+    #[test]
+    fn order_other_keys_and_escapes_are_read_as_in_grub() {
+        let text = String::from_utf8(StateSector::fresh(id(1), 3).encode().to_vec()).unwrap();
+        let moved = text.replacen("backstop_left=3\n", "", 1);
+        let mut moved =
+            moved.replacen("####################", "\nother=x\nbackstop_left=\\3\n#", 1);
+        let end = moved.find("##\nbackstop_end").unwrap();
+        while moved.len() < 512 {
+            moved.insert(end, '#');
+        }
+        moved.replace_range(end..end + moved.len() - 512, "");
+        let read = StateSector::parse(moved.as_bytes());
+        assert_eq!(read, Ok(StateSector::fresh(id(1), 3)));
     }
 
     proptest! {

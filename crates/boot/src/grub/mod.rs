@@ -18,7 +18,7 @@ pub use static_config::{StatePlace, StaticConfig, StaticConfigError, static_conf
 pub const PUBLISHED_NAME: &str = "backstop.cfg";
 /// The list of the trial's digests, beside the script.
 pub const DIGESTS_NAME: &str = "trial.sha256";
-/// An empty list: checking it shows whether `hashsum` is there at all.
+/// An empty list: checking it shows whether `hashsum` knows SHA-256.
 pub const EMPTY_DIGESTS_NAME: &str = "none.sha256";
 
 /// The GRUB modules that the scripts need, besides those for the disk and its

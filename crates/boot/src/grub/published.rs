@@ -130,7 +130,9 @@ fn entry_function(index: usize, entry: &Entry) -> String {
     )
 }
 
-/// Sets `backstop_counted` to `yes` once the lower count is on the disk.
+/// Sets `backstop_counted` to `yes` once the lower count is on the disk. It is
+/// read back, because `save_env` changes the first of two lines with the same
+/// key, and the last one is what counts.
 fn count(id: &str) -> String {
     let mut out = String::from("function backstop_count {\n  set backstop_counted=no\n");
     let _ = writeln!(
@@ -148,11 +150,19 @@ fn count(id: &str) -> String {
     }
     out += r#"    fi
     if [ "${backstop_counted}" = 'yes' ]; then
+      set backstop_expected="${backstop_left}"
+      set backstop_counted=no
       if save_env -f "${backstop_state}" backstop_left; then
+        if load_env --skip-sig -f "${backstop_state}" backstop_left; then
+          if [ "${backstop_left}" = "${backstop_expected}" ]; then
+            set backstop_counted=yes
+          fi
+        fi
+      fi
+      if [ "${backstop_counted}" = 'yes' ]; then
         echo "backstop: attempt counted, ${backstop_left} left"
       else
         echo 'backstop: cannot count the attempt, no trial'
-        set backstop_counted=no
       fi
     fi
   fi
@@ -162,7 +172,10 @@ fn count(id: &str) -> String {
     out
 }
 
-/// The trial: count, verify, load. It does not return once an attempt is
+/// The trial: count, verify, load. GRUB takes an unknown command for one that
+/// went well, so checking a list that does not exist shows whether there is a
+/// `hashsum` (it must fail), and an empty one whether that knows SHA-256. (`save_env` is in the module of `load_env`: if
+/// one were missing, the sector would not have been read.) It does not return once an attempt is
 /// counted: a kernel that does not load ends the trial and restarts the machine.
 fn trial_functions(id: &str, trial: &Trial) -> String {
     let name = &trial.entry.name;
@@ -180,15 +193,17 @@ function backstop_verify {{
   set backstop_failed={missing}
   if {there}; then
     set backstop_failed={none}
-    if hashsum --hash sha256 --check "${{backstop_loader}}/{EMPTY_DIGESTS_NAME}"; then
-      if hashsum --hash sha256 --check "${{backstop_loader}}/{DIGESTS_NAME}" --prefix "${{backstop_boot}}"; then
-        echo 'backstop: trial {name} verified'
-      else
-        set backstop_failed={digest}
+    set backstop_verified='not verified, because there is no hashsum here'
+    if hashsum --hash sha256 --check "${{backstop_loader}}/is-there-a-hashsum"; then true; else
+      if hashsum --hash sha256 --check "${{backstop_loader}}/{EMPTY_DIGESTS_NAME}"; then
+        set backstop_verified=verified
+        if hashsum --hash sha256 --check "${{backstop_loader}}/{DIGESTS_NAME}" --prefix "${{backstop_boot}}"; then true; else
+          set backstop_failed={digest}
+          set backstop_verified=damaged
+        fi
       fi
-    else
-      echo 'backstop: no hashsum here, trial {name} not verified'
     fi
+    echo "backstop: trial {name} ${{backstop_verified}}"
   fi
 }}
 

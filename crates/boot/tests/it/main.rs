@@ -6,7 +6,10 @@
     missing_docs
 )]
 
+mod fake_kernel;
+mod machine;
 mod packages;
+mod real_grub;
 mod scripts;
 
 /// A module that nobody lists is a test that never runs.

@@ -1,5 +1,14 @@
-# Sourced in the initramfs, after the root filesystem is mounted. POSIX shell; needs only
-# mount, mkdir, cat and sleep, as busybox, klibc or util-linux have them.
+# Sourced in the initramfs, after the root filesystem is mounted. POSIX shell; needs only mkdir,
+# cat and sleep, and a mount that can make a bind mount read-only: klibc's cannot, so an image
+# made by initramfs-tools brings util-linux's.
+
+backstop_mount() {
+    if [ -x /usr/lib/backstop/mount ]; then
+        /usr/lib/backstop/mount -n "$@"
+    else
+        mount -n "$@"
+    fi
+}
 
 # Prints the value of the last kernel argument called $1.
 backstop_argument() {
@@ -46,15 +55,15 @@ backstop_enter() {
     # A system cannot run on a read-only /var: only an explicit `ro` asks for that.
     case " $(cat /proc/cmdline) " in
     *" ro "*) ;;
-    *) mount -o remount,rw "$_phys" "$_phys" || { backstop_fail "cannot make the root filesystem writable"; return 1; } ;;
+    *) backstop_mount -o remount,rw "$_phys" || { backstop_fail "cannot make the root filesystem writable"; return 1; } ;;
     esac
     mkdir -p "$_new" &&
-        mount -o bind "$_target" "$_new" &&
-        mount -o bind "$_target/usr" "$_new/usr" &&
-        mount -o remount,bind,ro "$_target/usr" "$_new/usr" &&
-        mount -o bind "$_phys/ostree/deploy/$_stateroot/var" "$_new/var" &&
-        mount -o move "$_phys" "$_new/sysroot" &&
-        mount -o move "$_new" "$_phys" &&
+        backstop_mount -o bind "$_target" "$_new" &&
+        backstop_mount -o bind "$_target/usr" "$_new/usr" &&
+        backstop_mount -o remount,bind,ro "$_new/usr" &&
+        backstop_mount -o bind "$_phys/ostree/deploy/$_stateroot/var" "$_new/var" &&
+        backstop_mount -o move "$_phys" "$_new/sysroot" &&
+        backstop_mount -o move "$_new" "$_phys" &&
         : >/run/ostree-booted || {
         backstop_fail "cannot mount the deployment $2"
         return 1

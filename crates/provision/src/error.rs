@@ -42,6 +42,26 @@ pub enum Error {
         /// The end of what it printed.
         output: String,
     },
+    /// A disk must not be written to.
+    #[error("{} is left as it is: {why}", path.display())]
+    Refused {
+        /// The disk.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// The boot loader's configuration cannot be written.
+    #[error("cannot write the boot loader's configuration")]
+    Loader(#[from] boot::grub::StaticConfigError),
+    /// A kernel argument that cannot be.
+    #[error("the kernel arguments do not fit")]
+    Kargs(#[from] boot::KargsError),
+    /// The repository.
+    #[error(transparent)]
+    Repo(#[from] ostree::Error),
+    /// The deployment.
+    #[error(transparent)]
+    Sysroot(#[from] sysroot::Error),
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] durable::Error),

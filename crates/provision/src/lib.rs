@@ -7,6 +7,7 @@
 //! Every operation is planned first, from what is there; the plan is data that
 //! prints as what would be done.
 
+pub mod disk;
 pub mod error;
 pub mod program;
 pub mod tree;

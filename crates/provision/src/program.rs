@@ -1,5 +1,6 @@
 //! Running the programs that make filesystems and images.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -34,16 +35,31 @@ pub fn require(program: &'static str, package: &'static str) -> Result<()> {
 /// # Errors
 /// [`Error::Start`] and [`Error::Program`].
 pub fn run(command: &mut Command) -> Result<String> {
-    let name = || command_line(command);
-    let program = name();
-    let output = command
-        .stdin(Stdio::null())
+    run_with_input(command, "")
+}
+
+/// Runs a program with a short text on its input, and gives what it printed.
+///
+/// # Errors
+/// [`Error::Start`] and [`Error::Program`].
+pub fn run_with_input(command: &mut Command, input: &str) -> Result<String> {
+    let program = command_line(command);
+    let cannot = |source| Error::Start {
+        program: program.clone(),
+        source,
+    };
+    let mut child = command
         .env("LC_ALL", "C.UTF-8")
-        .output()
-        .map_err(|source| Error::Start {
-            program: program.clone(),
-            source,
-        })?;
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(cannot)?;
+    if let Some(mut pipe) = child.stdin.take() {
+        // A program that ends without reading says why by its status.
+        let _ = pipe.write_all(input.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(cannot)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(text);

@@ -35,6 +35,15 @@ pub enum Error {
         /// The end of what it printed.
         output: String,
     },
+    /// A host could not be made.
+    #[error(transparent)]
+    Provision(#[from] provision::Error),
+    /// A repository.
+    #[error(transparent)]
+    Repo(#[from] ostree::Error),
+    /// A sysroot.
+    #[error(transparent)]
+    Sysroot(#[from] sysroot::Error),
     /// Debian packages are not there.
     #[error("needs the Debian packages {}", .0.join(" "))]
     Missing(Vec<&'static str>),

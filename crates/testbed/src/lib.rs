@@ -1,7 +1,9 @@
 //! Real machines for tests and the demonstration.
 //!
 //! - [`debian`] builds a small Debian root from the machine's own package mirror and caches it.
+//! - [`Fixture`] makes versions of it, good and bad, and hosts.
 //! - [`Machine`] boots a disk image in QEMU and follows it over its reboots.
+//! - [`Container`] boots a deployment with `systemd-nspawn`.
 //! - [`packages`] says which Debian packages this needs, and installs them.
 //!
 //! Nothing here has to survive a crash: it makes throw-away machines.
@@ -14,14 +16,20 @@ pub mod cache;
 pub mod console;
 pub mod debian;
 mod error;
+pub mod fixture;
 pub mod machine;
+pub mod nspawn;
 pub mod packages;
 pub mod program;
+
 mod qemu;
 pub mod sources;
 mod ssh;
+pub mod versions;
 
 pub use console::Console;
 pub use error::{Error, Result};
-pub use machine::{Firmware, Machine, MachineOptions};
+pub use fixture::Fixture;
+pub use machine::{End, Firmware, Machine, MachineOptions};
+pub use nspawn::{Container, ContainerBoot};
 pub use ssh::Ssh;

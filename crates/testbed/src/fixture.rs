@@ -1,0 +1,226 @@
+//! Everything that a story needs, in one directory: a repository with versions
+//! of Debian, and hosts made from the first of them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use durable::{Fs, RealFs};
+use monitor::Monitor;
+use ostree::{Checksum, CommitOptions, Metadata, Repo, RepoMode, Value};
+use provision::disk::{self, InstallOptions, Target};
+use provision::tree::{self, Initramfs, PrepareOptions};
+
+use crate::cache::Cache;
+use crate::error::Doing;
+use crate::versions::{self, Recipe};
+use crate::{Container, ContainerBoot, Error, Firmware, MachineOptions, Result, debian, program};
+
+/// The branch of the first version, and of those that are released on it.
+pub const BRANCH: &str = "debian/testbed";
+/// The stateroot of the hosts.
+pub const STATEROOT: &str = "debian";
+/// Kernel arguments that show the boot on the console and make it quick.
+const KARGS: &[&str] = &["console=ttyS0", "quiet", "mitigations=off"];
+/// Speed of the guest's serial console.
+const SERIAL: u32 = 115_200;
+
+/// A repository and hosts, in a directory that is the caller's.
+#[derive(Debug)]
+pub struct Fixture {
+    dir: PathBuf,
+    cache: Cache,
+    repo: Repo,
+    fs: Arc<dyn Fs>,
+}
+
+impl Fixture {
+    /// Prepares Debian with `binary` as its backstop, and commits it as version
+    /// 1 to [`BRANCH`]. `dir` must be empty or new.
+    ///
+    /// # Errors
+    /// Missing packages, no root rights, the disk's.
+    pub fn new(cache: &Cache, dir: &Path, binary: &Path, monitor: &dyn Monitor) -> Result<Self> {
+        let root = debian::root(cache, monitor)?;
+        std::fs::create_dir_all(dir).doing("create", dir)?;
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        let options = PrepareOptions {
+            tree: root,
+            into: Some(dir.join("tree-1")),
+            binary: binary.to_owned(),
+            kernel: None,
+            initramfs: Initramfs::Build,
+        };
+        tree::plan(&*fs, &options)?.apply(&*fs, monitor)?;
+        let repo = Repo::create(Arc::clone(&fs), &dir.join("repo"), RepoMode::Bare)?;
+        let fixture = Self {
+            dir: dir.to_owned(),
+            cache: cache.clone(),
+            repo,
+            fs,
+        };
+        fixture.commit(1, BRANCH, monitor)?;
+        Ok(fixture)
+    }
+
+    /// The repository.
+    #[must_use]
+    pub fn repo(&self) -> &Repo {
+        &self.repo
+    }
+
+    /// The prepared tree of a version, to change before it is committed, or to
+    /// look at. Files are shared with version 1: replace, never change them.
+    #[must_use]
+    pub fn tree(&self, number: u32) -> PathBuf {
+        self.dir.join(format!("tree-{number}"))
+    }
+
+    /// Makes version `number` from version 1 and commits it to `branch`.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn add(
+        &self,
+        number: u32,
+        recipe: Recipe,
+        branch: &str,
+        monitor: &dyn Monitor,
+    ) -> Result<Checksum> {
+        versions::derive(&self.tree(1), &self.tree(number), number, recipe)?;
+        self.commit(number, branch, monitor)
+    }
+
+    fn commit(&self, number: u32, branch: &str, monitor: &dyn Monitor) -> Result<Checksum> {
+        let mut metadata = Metadata::default();
+        metadata.set("version", Value::Text(format!("{number}")));
+        let options = CommitOptions {
+            branch: Some(branch.to_owned()),
+            subject: format!("version {number}"),
+            metadata,
+            no_xattrs: true,
+            ..CommitOptions::default()
+        };
+        let made = self
+            .repo
+            .commit_dir(&self.tree(number), &options, monitor)?;
+        Ok(made.checksum)
+    }
+
+    /// Installs a version, named as in the repository, on a new disk image.
+    ///
+    /// # Errors
+    /// Missing packages, no root rights, the disk's.
+    pub fn image(&self, rev: &str, name: &str, monitor: &dyn Monitor) -> Result<PathBuf> {
+        let image = self.dir.join(name);
+        let target = Target::Disk {
+            path: image.clone(),
+            size: disk::DEFAULT_IMAGE_SIZE,
+            overwrite: false,
+        };
+        self.install(rev, target, monitor)?;
+        Ok(image)
+    }
+
+    /// Installs a version in a new directory, for containers.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn sysroot(&self, rev: &str, name: &str, monitor: &dyn Monitor) -> Result<PathBuf> {
+        let dir = self.dir.join(name);
+        self.install(rev, Target::Directory(dir.clone()), monitor)?;
+        Ok(dir)
+    }
+
+    fn install(&self, rev: &str, target: Target, monitor: &dyn Monitor) -> Result<()> {
+        let options = InstallOptions {
+            repo: self.repo.path().to_owned(),
+            rev: rev.to_owned(),
+            origin: None,
+            stateroot: STATEROOT.into(),
+            kargs: KARGS.iter().map(|k| (*k).to_owned()).collect(),
+            serial: Some(SERIAL),
+            target,
+        };
+        disk::plan(&*self.fs, &options)?.apply(&self.fs, monitor)?;
+        Ok(())
+    }
+
+    /// The repository as a disk, for a guest to mount: ext4, labelled `repo`.
+    ///
+    /// # Errors
+    /// What `mkfs.ext4` said.
+    pub fn repo_disk(&self, name: &str) -> Result<PathBuf> {
+        let image = self.dir.join(name);
+        program::run(
+            Command::new("mkfs.ext4")
+                .args(["-q", "-F", "-L", "repo", "-m", "0"])
+                .args(["-E", "lazy_itable_init=1,lazy_journal_init=1", "-d"])
+                .args([self.repo.path(), &image])
+                .arg("2G"),
+        )?;
+        Ok(image)
+    }
+
+    /// A machine for an image, with logs beside it.
+    ///
+    /// # Errors
+    /// The key cannot be made.
+    pub fn machine(&self, image: &Path, firmware: Firmware) -> Result<MachineOptions> {
+        let (key, _) = debian::ssh_key(&self.cache)?;
+        let logs = image.with_extension("logs");
+        Ok(MachineOptions::new(image, firmware, &key, &logs))
+    }
+
+    /// Starts a container as a boot loader would: what the sysroot's boot
+    /// configuration and state sector say, with an attempt counted.
+    ///
+    /// # Errors
+    /// Nothing is published; `systemd-nspawn` is missing.
+    pub fn boot_container(&self, sysroot: &Path, log: &Path) -> Result<Container> {
+        let host = sysroot::Sysroot::open(Arc::clone(&self.fs), sysroot)?;
+        let start = host.simulate_boot()?;
+        Container::boot(&ContainerBoot {
+            sysroot: sysroot.to_owned(),
+            deployment: host.layout().deployment(&start.deployment),
+            cmdline: start.cmdline,
+            log: log.to_owned(),
+        })
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        // Deployments are immutable: an ordinary removal would leave them.
+        if std::env::var_os("BACKSTOP_KEEP").is_none() {
+            let _ = durable::remove_tree(&*self.fs, &self.dir);
+        }
+    }
+}
+
+/// The `backstop` program to put into trees: the one named by `BACKSTOP_BIN`,
+/// else the one that `cargo build -p backstop` makes, built if need be.
+///
+/// # Errors
+/// What `cargo` said.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("BACKSTOP_BIN") {
+        return Ok(path.into());
+    }
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let text = program::run(
+        Command::new(cargo)
+            .args(["build", "--quiet", "-p", "backstop", "--bin", "backstop"])
+            .args(["--message-format=json", "--manifest-path", manifest]),
+    )?;
+    text.lines()
+        .filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok())
+        .filter_map(|m| m["executable"].as_str().map(PathBuf::from))
+        .next_back()
+        .ok_or_else(|| Error::Program {
+            program: "cargo build -p backstop".into(),
+            status: "success".into(),
+            output: "it made no program".into(),
+        })
+}

@@ -1,0 +1,278 @@
+//! A host in a container: real systemd on a real deployment, in half a second.
+//!
+//! There is no kernel and no boot loader: the caller decides what starts, by
+//! `Sysroot::simulate_boot`, and starts the next boot when one ends.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::console::Console;
+use crate::error::Doing;
+use crate::machine::End;
+use crate::{Error, Result, program};
+
+/// The status of `systemd-nspawn` when the container wants to start again.
+const WANTS_REBOOT: i32 = 133;
+/// How often a container is looked at.
+const POLL: Duration = Duration::from_millis(50);
+/// Where control groups are.
+const CGROUP: &str = "/sys/fs/cgroup";
+/// Runs as PID 1 first: a container's kernel command line is not its own.
+const INIT: &str = "mount --bind /run/host-cmdline /proc/cmdline && : >/run/ostree-booted && exec /usr/lib/systemd/systemd \"$@\"";
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct ContainerBoot {
+    /// The physical root.
+    pub sysroot: PathBuf,
+    /// The deployment's directory.
+    pub deployment: PathBuf,
+    /// The kernel's command line.
+    pub cmdline: String,
+    /// Where the console's log goes.
+    pub log: PathBuf,
+}
+
+/// A running container. It is killed when dropped.
+#[derive(Debug)]
+pub struct Container {
+    child: Child,
+    console: Console,
+    name: String,
+    groups: Vec<PathBuf>,
+    // Holds the command line's file.
+    _dir: tempfile::TempDir,
+}
+
+impl Container {
+    /// Starts systemd on a deployment, with the mounts it would have on a
+    /// machine, and a network of its own that leads nowhere.
+    ///
+    /// # Errors
+    /// `systemd-nspawn` is missing; no root rights.
+    pub fn boot(boot: &ContainerBoot) -> Result<Self> {
+        if !crate::packages::is_root() {
+            return Err(Error::NeedsRoot("start a container"));
+        }
+        let tmp = Path::new("/tmp");
+        let dir = tempfile::Builder::new().prefix("bs-ct").tempdir_in(tmp);
+        let dir = dir.doing("make a directory in", tmp)?;
+        let name = dir.path().file_name().unwrap_or_default();
+        // A host name has no dots or underscores.
+        let name: String = name.to_string_lossy().replace(['.', '_'], "-");
+        let cmdline = dir.path().join("cmdline");
+        fs::write(&cmdline, format!("{}\n", boot.cmdline)).doing("write", &cmdline)?;
+        let groups = own_groups(&name)?;
+        let mut command = command_line(boot, &name, &cmdline, &groups)?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|source| Error::Start {
+                program: "systemd-nspawn".into(),
+                source,
+            })?;
+        let out = child.stdout.take();
+        let out: Box<dyn Read + Send> = match out {
+            Some(pipe) => Box::new(pipe),
+            None => Box::new(std::io::empty()),
+        };
+        Ok(Self {
+            console: Console::follow(out, &boot.log, Instant::now())?,
+            child,
+            name,
+            groups,
+            _dir: dir,
+        })
+    }
+
+    /// What it prints.
+    #[must_use]
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// The name of its machine.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it ended, if it did.
+    ///
+    /// # Errors
+    /// The process cannot be waited for.
+    pub fn ended(&mut self) -> Result<Option<End>> {
+        let status = self.child.try_wait();
+        let status = status.doing("wait for", Path::new("systemd-nspawn"))?;
+        Ok(status.map(|s| match s.code() {
+            Some(WANTS_REBOOT) => End::Reboot,
+            Some(0) => End::PowerOff,
+            _ => End::Killed,
+        }))
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`].
+    pub fn wait_end(&mut self, within: Duration) -> Result<End> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(end) = self.ended()? {
+                return Ok(end);
+            }
+            if Instant::now() > deadline {
+                return Err(self.timeout("the end of this boot", within));
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Waits until `multi-user.target` is reached.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], [`Error::Stopped`].
+    pub fn wait_ready(&self, within: Duration) -> Result<()> {
+        self.console.wait_for("TESTBED-READY", within).map(drop)
+    }
+
+    /// Runs a script inside and gives its end.
+    ///
+    /// # Errors
+    /// The container has no PID 1, or `nsenter` cannot be started.
+    pub fn output(&self, script: &str) -> Result<Output> {
+        program::output(&mut self.command(script)?)
+    }
+
+    /// Runs a script inside and gives what it printed.
+    ///
+    /// # Errors
+    /// As [`output`](Self::output), and when the script fails.
+    pub fn run(&self, script: &str) -> Result<String> {
+        program::run(&mut self.command(script)?)
+    }
+
+    fn command(&self, script: &str) -> Result<Command> {
+        let pid = self.leader().ok_or_else(|| Error::Stopped {
+            waiting_for: "the container's PID 1".into(),
+            tail: self.console.tail(),
+        })?;
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--target", &pid.to_string()])
+            .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"])
+            .args(["--root", "--wd", "--"])
+            .args(["/usr/bin/env", "-i"])
+            .arg("PATH=/usr/sbin:/usr/bin:/sbin:/bin")
+            .args(["/bin/sh", "-c", script]);
+        Ok(command)
+    }
+
+    /// The process that is PID 1 inside: `systemd-nspawn`'s child.
+    fn leader(&self) -> Option<u32> {
+        let parent = self.child.id();
+        let ours = |pid: u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // The name may hold blanks; the parent is the second word after it.
+            let after = stat.rsplit_once(')')?.1;
+            (after.split_whitespace().nth(1)? == parent.to_string()).then_some(pid)
+        };
+        fs::read_dir("/proc")
+            .ok()?
+            .flatten()
+            .filter_map(|e| e.file_name().to_str()?.parse().ok())
+            .find_map(ours)
+    }
+
+    fn timeout(&self, what: &str, within: Duration) -> Error {
+        Error::Timeout {
+            what: what.into(),
+            within,
+            tail: self.console.tail(),
+        }
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // Its PID 1 first: with it goes everything inside.
+        if let (Ok(None), Some(pid)) = (self.child.try_wait(), self.leader()) {
+            let pid = rustix::process::Pid::from_raw(pid.cast_signed());
+            let kill = rustix::process::Signal::KILL;
+            // It may be gone already.
+            let _ = pid.map(|p| rustix::process::kill_process(p, kill));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for group in &self.groups {
+            remove_group(group);
+        }
+    }
+}
+
+fn command_line(
+    boot: &ContainerBoot,
+    name: &str,
+    cmdline: &Path,
+    groups: &[PathBuf],
+) -> Result<Command> {
+    // bin/sh joins the groups, so that no thread of this process has to.
+    let mut script = String::new();
+    for group in groups {
+        script.push_str(&format!("echo $$ >'{}/cgroup.procs'; ", group.display()));
+    }
+    script.push_str("exec systemd-nspawn \"$@\" 2>&1");
+    let stateroot = boot.deployment.parent().and_then(Path::parent);
+    let var = stateroot.unwrap_or(Path::new("/")).join("var");
+    let bind = |kind: &str, from: &Path, to: &str| format!("--{kind}={}:{to}", from.display());
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", &script, "sh", "-q", "-M", name, "-D"])
+        .arg(&boot.deployment)
+        .args(["--register=no", "--keep-unit", "--console=read-only"])
+        .args(["--private-network", "--resolv-conf=off", "--timezone=off"])
+        .arg("--link-journal=no")
+        .arg(bind("bind", &boot.sysroot, "/sysroot"))
+        .arg(bind("bind", &var, "/var"))
+        .arg(bind("bind", &boot.sysroot.join("boot"), "/boot"))
+        .arg(bind("bind-ro", &boot.deployment.join("usr"), "/usr"))
+        .arg(bind("bind-ro", cmdline, "/run/host-cmdline"))
+        .args(["/bin/sh", "-c", INIT, "init"])
+        // systemd in a container reads its own arguments as the kernel's.
+        .args(
+            boot.cmdline
+                .split_whitespace()
+                .filter(|w| !w.starts_with('-')),
+        );
+    Ok(command)
+}
+
+/// Control groups of its own, so that its systemd does not meet another.
+fn own_groups(name: &str) -> Result<Vec<PathBuf>> {
+    let root = Path::new(CGROUP);
+    let mut groups = Vec::new();
+    for hierarchy in ["systemd", "unified", "."] {
+        let parent = root.join(hierarchy);
+        if parent.join("cgroup.procs").exists() {
+            let group = parent.join(name);
+            fs::create_dir_all(&group).doing("create", &group)?;
+            groups.push(group);
+        }
+    }
+    Ok(groups)
+}
+
+/// Removes a control group with those that systemd made in it.
+fn remove_group(group: &Path) {
+    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            remove_group(&entry.path());
+        }
+    }
+    // One that still holds a dying process stays: that harms nobody.
+    let _ = fs::remove_dir(group);
+}

@@ -1,0 +1,101 @@
+//! Further versions of a prepared tree, good and bad.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use crate::error::Doing;
+use crate::{Result, program};
+
+/// What is wrong with a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recipe {
+    /// Nothing.
+    Good,
+    /// Its sshd does not start: a library is missing, it says.
+    SshdBroken,
+    /// PID 1 ends at once, so the kernel panics.
+    PanicsAtBoot,
+    /// The boot stops before `sysinit.target` and never goes on.
+    StuckAtBoot,
+    /// The network interface gets no address.
+    NoNetwork,
+}
+
+/// Makes the tree `to` from the prepared tree `from`: hard links, save for what
+/// differs. `/usr/lib/testbed-version` says `number` in it.
+///
+/// # Errors
+/// The disk's.
+pub fn derive(from: &Path, to: &Path, number: u32, recipe: Recipe) -> Result<()> {
+    program::run(Command::new("cp").args(["-al", "--"]).args([from, to]))?;
+    put(to, "usr/lib/testbed-version", &format!("{number}\n"), 0o644)?;
+    match recipe {
+        Recipe::Good => Ok(()),
+        Recipe::SshdBroken => put(
+            to,
+            "usr/sbin/sshd",
+            "#!/bin/sh\necho 'sshd: error while loading shared libraries: libcrypto.so.3' >&2\nexit 127\n",
+            0o755,
+        ),
+        Recipe::PanicsAtBoot => put(
+            to,
+            "usr/lib/systemd/systemd",
+            "#!/bin/sh\necho 'this init ends at once' >/dev/console\nexit 1\n",
+            0o755,
+        ),
+        Recipe::StuckAtBoot => {
+            put(to, "usr/lib/systemd/system/stuck.service", STUCK, 0o644)?;
+            let wants = to.join("usr/lib/systemd/system/sysinit.target.wants");
+            let link = wants.join("stuck.service");
+            symlink("../stuck.service", &link).doing("create", &link)
+        }
+        Recipe::NoNetwork => {
+            let path = to.join("usr/etc/systemd/network/20-wired.network");
+            fs::remove_file(&path).doing("remove", &path)
+        }
+    }
+}
+
+const STUCK: &str = "[Unit]
+Description=Wait for what never comes
+DefaultDependencies=no
+Before=sysinit.target
+[Service]
+Type=oneshot
+TimeoutStartSec=infinity
+ExecStart=/bin/sleep infinity
+";
+
+/// Puts a file in place of one that other trees share.
+fn put(tree: &Path, path: &str, text: &str, mode: u32) -> Result<()> {
+    let path = tree.join(path);
+    if path.exists() {
+        fs::remove_file(&path).doing("remove", &path)?;
+    }
+    fs::write(&path, text).doing("write", &path)?;
+    let permissions = fs::Permissions::from_mode(mode);
+    fs::set_permissions(&path, permissions).doing("set the mode of", &path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_derived_tree_leaves_its_origin_alone() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (from, to) = (tmp.path().join("a"), tmp.path().join("b"));
+        fs::create_dir_all(from.join("usr/lib")).unwrap();
+        fs::create_dir_all(from.join("usr/sbin")).unwrap();
+        fs::write(from.join("usr/lib/testbed-version"), "1\n").unwrap();
+        fs::write(from.join("usr/sbin/sshd"), "program").unwrap();
+        derive(&from, &to, 2, Recipe::SshdBroken).unwrap();
+        let read = |p: std::path::PathBuf| fs::read_to_string(p).unwrap();
+        assert_eq!(read(from.join("usr/lib/testbed-version")), "1\n");
+        assert_eq!(read(to.join("usr/lib/testbed-version")), "2\n");
+        assert_eq!(read(from.join("usr/sbin/sshd")), "program");
+        assert!(read(to.join("usr/sbin/sshd")).contains("exit 127"));
+    }
+}

@@ -1,0 +1,97 @@
+//! Hosts that boot: in a container, and as machines with BIOS and UEFI.
+
+use std::time::Duration;
+
+use monitor::Silent;
+use testbed::versions::Recipe;
+use testbed::{Firmware, Fixture, Machine, fixture, packages};
+
+use crate::support;
+
+const LIMIT: Duration = Duration::from_secs(180);
+
+fn new(dir: &std::path::Path) -> Fixture {
+    let binary = fixture::binary().unwrap();
+    Fixture::new(&support::cache(), &dir.join("fixture"), &binary, &Silent).unwrap()
+}
+
+#[test]
+fn a_container_boots_what_the_sysroot_says() {
+    if !support::able(&[packages::ROOT, packages::CONTAINER]) {
+        return;
+    }
+    let tmp = tempfile::tempdir_in("/var/tmp").unwrap();
+    let fixture = new(tmp.path());
+    let sysroot = fixture.sysroot(fixture::BRANCH, "host", &Silent).unwrap();
+    let log = tmp.path().join("console.log");
+    let mut container = fixture.boot_container(&sysroot, &log).unwrap();
+    container.wait_ready(LIMIT).unwrap();
+    let cmdline = container.run("cat /proc/cmdline").unwrap();
+    assert!(cmdline.contains("ostree=/ostree/boot."), "{cmdline}");
+    container.run("test -e /run/ostree-booted").unwrap();
+    let touch = container.output("touch /usr/x").unwrap();
+    assert!(!touch.status.success(), "/usr is read-only");
+    container.run("echo kept >/var/kept").unwrap();
+    assert!(sysroot.join("ostree/deploy/debian/var/kept").exists());
+    container.run("systemctl --no-block reboot").unwrap();
+    assert_eq!(container.wait_end(LIMIT).unwrap(), testbed::End::Reboot);
+    let mut container = fixture.boot_container(&sysroot, &log).unwrap();
+    container.wait_ready(LIMIT).unwrap();
+    container.run("systemctl --no-block poweroff").unwrap();
+    assert_eq!(container.wait_end(LIMIT).unwrap(), testbed::End::PowerOff);
+}
+
+#[test]
+fn one_image_boots_with_both_firmwares() {
+    let needs = [packages::ROOT, packages::DISK, packages::MACHINE];
+    if !support::able(&needs) {
+        return;
+    }
+    let tmp = tempfile::tempdir_in("/var/tmp").unwrap();
+    let fixture = new(tmp.path());
+    fixture.add(2, Recipe::Good, "v2", &Silent).unwrap();
+    let image = fixture.image(fixture::BRANCH, "disk.img", &Silent).unwrap();
+    let mut options = fixture.machine(&image, Firmware::Bios).unwrap();
+    options
+        .more_disks
+        .push(fixture.repo_disk("repo.img").unwrap());
+    let mut machine = Machine::boot(options).unwrap();
+    machine.wait_ready(LIMIT).unwrap();
+    is_deployed(&machine);
+    let refs = "mount -o ro LABEL=repo /mnt && ls /mnt/refs/heads";
+    assert!(machine.run(refs).unwrap().contains("v2"));
+
+    // A reboot is followed by a boot from the same disk.
+    machine
+        .run("echo kept >/var/kept; systemctl reboot")
+        .unwrap();
+    let again = |m: &mut Machine| Ok((m.boots() == 2 && m.ssh().answers()).then_some(()));
+    machine.run_until("the second boot", LIMIT, again).unwrap();
+    assert_eq!(machine.run("cat /var/kept").unwrap(), "kept\n");
+    machine.run("systemctl poweroff").unwrap();
+    assert_eq!(machine.wait_end(LIMIT).unwrap(), testbed::End::PowerOff);
+
+    let options = fixture.machine(&image, Firmware::Efi).unwrap();
+    let machine = Machine::boot(options).unwrap();
+    machine.wait_ready(LIMIT).unwrap();
+    machine.run("test -d /sys/firmware/efi").unwrap();
+    is_deployed(&machine);
+}
+
+/// The running system is a deployment, mounted as one.
+fn is_deployed(machine: &Machine) {
+    let root = machine.run("findmnt -no SOURCE /").unwrap();
+    assert!(root.contains("[/ostree/deploy/debian/deploy/"), "{root}");
+    let usr = machine.run("findmnt -no OPTIONS /usr").unwrap();
+    assert!(usr.starts_with("ro,"), "{usr}");
+    let var = machine.run("findmnt -no SOURCE /var").unwrap();
+    assert!(var.contains("[/ostree/deploy/debian/var]"), "{var}");
+    machine
+        .run("test -e /run/ostree-booted && test -d /sysroot/ostree/repo")
+        .unwrap();
+    let sector = "stat -c %s /sysroot/boot/efi/backstop/state";
+    assert_eq!(machine.run(sector).unwrap(), "512\n");
+    machine
+        .run("test -s /boot/loader/backstop.cfg && dpkg-query -W systemd")
+        .unwrap();
+}

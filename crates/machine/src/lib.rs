@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 mod connection;
+mod eviction;
 mod systemd;
 
 pub use connection::{Connection, connection};
+pub use eviction::evict;
 pub use systemd::Systemd;
 
 /// A failure of the machine.
@@ -85,10 +87,10 @@ pub trait Machine: Debug + Send {
     /// # Errors
     /// It can't be started.
     fn start(&mut self, name: &str, after: Option<Duration>, arguments: &[&str]) -> Result<()>;
-    /// Stops the jobs whose names begin so and that still wait.
+    /// Stops the jobs whose names begin so and that still wait, but not `except`.
     /// # Errors
     /// They can't be stopped.
-    fn cancel(&mut self, prefix: &str) -> Result<()>;
+    fn cancel(&mut self, prefix: &str, except: Option<&str>) -> Result<()>;
     /// Says why this switch can't be done in the running system, if it can't.
     fn refuses_live(&self, switch: &LiveSwitch<'_>) -> Option<String>;
     /// Makes the running system that of `to`; doing it again changes nothing.
@@ -103,6 +105,12 @@ pub trait Machine: Debug + Send {
     /// # Errors
     /// It was refused.
     fn reboot(&mut self, force: bool) -> Result<()>;
-    /// The root below which the running version's checks and programs are.
-    fn root(&self) -> Result<PathBuf>;
+    /// The root directory of what was booted. A live switch does not change it.
+    /// # Errors
+    /// It can't be told.
+    fn booted_root(&self) -> Result<PathBuf>;
+    /// The root directory of what runs, for its checks.
+    /// # Errors
+    /// It can't be told.
+    fn active_root(&self) -> Result<PathBuf>;
 }

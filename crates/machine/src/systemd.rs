@@ -103,6 +103,11 @@ fn affected_units(changed: &[PathBuf]) -> Vec<String> {
 }
 
 fn run(doing: &str, program: &str, arguments: &[&str]) -> Result<()> {
+    output(doing, program, arguments).map(drop)
+}
+
+/// Runs a program to its end; answers with what it printed.
+fn output(doing: &str, program: &str, arguments: &[&str]) -> Result<String> {
     let failed = |why: String| MachineError::Program {
         doing: doing.to_owned(),
         why,
@@ -112,7 +117,7 @@ fn run(doing: &str, program: &str, arguments: &[&str]) -> Result<()> {
         .output()
         .map_err(|e| failed(format!("{program}: {e}")))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(failed(format!("{program} said: {}", said.trim())))
@@ -172,9 +177,21 @@ impl Machine for Systemd {
         run(&format!("set the timer {unit}"), "systemd-run", &all)
     }
 
-    fn cancel(&mut self, prefix: &str) -> Result<()> {
-        let timers = format!("backstop-{prefix}*.timer");
-        run("stop the timers", "systemctl", &["stop", &timers])
+    fn cancel(&mut self, prefix: &str, except: Option<&str>) -> Result<()> {
+        let pattern = format!("backstop-{prefix}*.timer");
+        let listed = output(
+            "list the timers",
+            "systemctl",
+            &["list-units", "--plain", "--no-legend", "--full", &pattern],
+        )?;
+        let except = except.map(|name| format!("backstop-{name}.timer"));
+        let timers = listed
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
+        for timer in timers.filter(|timer| Some(*timer) != except.as_deref()) {
+            run(&format!("stop {timer}"), "systemctl", &["stop", timer])?;
+        }
+        Ok(())
     }
 
     fn refuses_live(&self, switch: &LiveSwitch<'_>) -> Option<String> {
@@ -223,7 +240,11 @@ impl Machine for Systemd {
         run("reboot", "systemctl", arguments)
     }
 
-    fn root(&self) -> Result<PathBuf> {
+    fn booted_root(&self) -> Result<PathBuf> {
+        Ok(PathBuf::from("/"))
+    }
+
+    fn active_root(&self) -> Result<PathBuf> {
         Ok(PathBuf::from("/"))
     }
 }

@@ -1,1 +1,19 @@
-//! Image hosts.
+//! Image hosts: the engine's [`Host`](engine::Host) over an OSTree-format sysroot.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`host`] | [`ImageHost`]: each effect of a transaction, done with `sysroot` |
+//! | [`source`] | where versions come from: a repository and a ref in it |
+//! | [`directory`] | [`Directory`]: a machine that lives in a directory |
+
+mod checks;
+pub mod directory;
+mod error;
+pub mod host;
+mod live;
+pub mod source;
+
+pub use directory::{Directory, DirectoryConfig};
+pub use error::{Error, Result};
+pub use host::ImageHost;
+pub use source::Source;

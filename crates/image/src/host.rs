@@ -1,0 +1,425 @@
+//! The engine's host over a sysroot.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use durable::Fs;
+use engine::{
+    BootId, Deadman, Host, HostResult, Job, Knowledge, Now, Preflight, Running, Transaction,
+    TrialKind, VersionId,
+};
+use machine::{Machine, Systemd};
+use monitor::Monitor;
+use ostree::PullOptions;
+use sysroot::{
+    BootOrder, Deployment, DeploymentId, StageKargs, StageRequest, Standing, Sysroot, TrialEntry,
+};
+
+use crate::live::LiveTrial;
+use crate::source::{commit, version};
+use crate::{Directory, Error, Result, Source};
+
+/// How a transaction names its source when the version is on the host already.
+pub const THIS_HOST: &str = "this host";
+/// Good deployments that are kept besides the one that runs (P5).
+const KEPT_BESIDES: usize = 1;
+
+/// An image host: a sysroot and the machine that boots from it.
+#[derive(Debug)]
+pub struct ImageHost {
+    fs: Arc<dyn Fs>,
+    sysroot: Sysroot,
+    machine: Box<dyn Machine>,
+}
+
+impl ImageHost {
+    /// Opens the host whose sysroot is at `path`: `/` for the running system, or
+    /// the directory of a [`Directory`] machine.
+    ///
+    /// # Errors
+    /// There is no sysroot.
+    pub fn open(fs: Arc<dyn Fs>, path: &Path) -> Result<Self> {
+        let sysroot = Sysroot::open(fs.clone(), path)?;
+        let machine: Box<dyn Machine> = if Directory::is_one(path) {
+            Box::new(Directory::open(fs.clone(), path)?)
+        } else {
+            Box::new(Systemd::new(fs.clone()))
+        };
+        Ok(Self {
+            fs,
+            sysroot,
+            machine,
+        })
+    }
+
+    /// The deployments.
+    #[must_use]
+    pub fn sysroot(&self) -> &Sysroot {
+        &self.sysroot
+    }
+
+    /// The machine.
+    pub fn machine(&mut self) -> &mut dyn Machine {
+        &mut *self.machine
+    }
+
+    /// The deployment that was booted.
+    ///
+    /// # Errors
+    /// What runs is no deployment of this sysroot.
+    pub fn booted(&self) -> Result<DeploymentId> {
+        let root = self.machine.booted_root()?;
+        let booted = self.sysroot.booted_at(&root)?;
+        booted.ok_or_else(|| Error::NotDeployed {
+            sysroot: self.sysroot.path().to_owned(),
+        })
+    }
+
+    /// The checks of what runs now.
+    ///
+    /// # Errors
+    /// It can't be told what runs.
+    pub fn checks_root(&self) -> Result<PathBuf> {
+        Ok(self.machine.active_root()?)
+    }
+
+    /// Starts the process that sees an open transaction through.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub fn start_supervisor(&mut self) -> Result<()> {
+        Ok(self.machine.start("supervise", None, &["supervise"])?)
+    }
+
+    /// The deployment of a version that a transaction is about: the one on trial,
+    /// else one just staged, else one in the boot order.
+    fn find(&self, version: &VersionId) -> Result<Deployment> {
+        let checksum = commit(version)?;
+        let rank = |deployment: &Deployment| match deployment.standing {
+            Standing::Trial => (0, 0),
+            Standing::Unlisted => (1, usize::MAX - deployment.id.serial as usize),
+            Standing::Good(at) => (2, at),
+            Standing::Bad => (3, 0),
+        };
+        let deployments = self.sysroot.deployments()?;
+        let of_version = deployments
+            .into_iter()
+            .filter(|d| d.id.checksum == checksum);
+        of_version
+            .min_by_key(rank)
+            .ok_or_else(|| Error::NoDeployment(version.clone()))
+    }
+
+    /// The directory of a version's deployment.
+    pub(crate) fn tree(&self, version: &VersionId) -> Result<PathBuf> {
+        let id = self.find(version)?.id;
+        Ok(self.sysroot.layout().deployment(&id))
+    }
+
+    /// Refuses a live trial that the machine can't do.
+    pub(crate) fn check_live(&self, transaction: &Transaction) -> Result<()> {
+        self.live(transaction)?.check(&self.sysroot, &*self.machine)
+    }
+
+    /// The good version to go back to from `running`, if one is kept.
+    ///
+    /// # Errors
+    /// The boot order can't be read.
+    pub fn version_before(&self, running: &VersionId) -> Result<Option<VersionId>> {
+        let good = self.sysroot.published()?.order.good;
+        let versions = good.iter().map(|id| version(&id.checksum));
+        Ok(versions.into_iter().find(|version| version != running))
+    }
+
+    /// The deployment to go back to: the booted one if it is of that version, else
+    /// the first of it in the boot order.
+    fn previous(&self, version: &VersionId) -> Result<DeploymentId> {
+        let checksum = commit(version)?;
+        let booted = self.booted().ok().filter(|id| id.checksum == checksum);
+        let good = || {
+            let published = self.sysroot.published()?;
+            let mut good = published.order.good.into_iter();
+            let found = good.find(|id| id.checksum == checksum);
+            found.ok_or_else(|| Error::NoDeployment(version.clone()))
+        };
+        booted.map_or_else(good, Ok)
+    }
+
+    fn pull(&self, transaction: &Transaction, monitor: &dyn Monitor) -> Result<()> {
+        let target = transaction.target();
+        let checksum = commit(target)?;
+        let text = &transaction.request.source;
+        let source: Source = text.parse().map_err(|_| Error::Unavailable {
+            version: target.clone(),
+            source_text: text.clone(),
+        })?;
+        let from = source.open(self.fs.clone())?;
+        let what = [checksum.to_string()];
+        let options = PullOptions {
+            depth: Some(0),
+            ..PullOptions::default()
+        };
+        self.sysroot
+            .repo()
+            .pull_local(&from, &what, &options, monitor)?;
+        Ok(())
+    }
+
+    /// Removes what an earlier, interrupted staging of the version left.
+    fn remove_leftovers(&self, version: &VersionId) -> Result<()> {
+        let checksum = commit(version)?;
+        for deployment in self.sysroot.deployments()? {
+            let id = &deployment.id;
+            if id.checksum == checksum && deployment.standing == Standing::Unlisted {
+                self.sysroot.undeploy(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stage_version(&self, transaction: &Transaction, monitor: &dyn Monitor) -> Result<()> {
+        let target = transaction.target();
+        if transaction.request.source == THIS_HOST {
+            self.find(target)?;
+            return Ok(());
+        }
+        self.pull(transaction, monitor)?;
+        self.remove_leftovers(target)?;
+        let booted = self.booted()?;
+        let merge_from = self.sysroot.deployment(&booted)?;
+        let request = StageRequest {
+            stateroot: booted.stateroot.clone(),
+            commit: commit(target)?,
+            origin: merge_from.origin.for_another(),
+            merge_from: Some(booted),
+            kargs: StageKargs::default(),
+        };
+        let staged = self.sysroot.stage(&request, monitor)?;
+        for (path, conflict) in &staged.etc.conflicts {
+            monitor.note(&format!("/etc/{}: {conflict}", path.display()));
+        }
+        Ok(())
+    }
+
+    /// The boot order with these first: they and all other good deployments, newest
+    /// first, then those of bad versions.
+    fn order(
+        &self,
+        first: &[&DeploymentId],
+        bad: Option<&DeploymentId>,
+        knowledge: &Knowledge,
+    ) -> Result<BootOrder> {
+        let mut order = BootOrder::default();
+        for id in first {
+            push(&mut order.good, id);
+        }
+        let published = self.sysroot.published()?.order;
+        let known_bad = |id: &DeploymentId| knowledge.bad(&version(&id.checksum)).is_some();
+        let exists = |id: &DeploymentId| self.sysroot.deployment(id).is_ok();
+        for id in published.good.iter().filter(|id| exists(id)) {
+            if Some(id) == bad || known_bad(id) {
+                push(&mut order.bad, id);
+            } else {
+                push(&mut order.good, id);
+            }
+        }
+        for id in bad
+            .into_iter()
+            .chain(&published.bad)
+            .filter(|id| exists(id))
+        {
+            push(&mut order.bad, id);
+        }
+        order.bad.retain(|id| !order.good.contains(id));
+        Ok(order)
+    }
+
+    fn live(&self, transaction: &Transaction) -> Result<LiveTrial> {
+        let from = self.previous(&transaction.previous)?;
+        let to = self.find(transaction.target())?.id;
+        Ok(LiveTrial::new(
+            self.fs.clone(),
+            &self.sysroot,
+            transaction.id,
+            from,
+            to,
+        ))
+    }
+
+    fn publish_trial(&self, job: Job<'_>, monitor: &dyn Monitor) -> Result<()> {
+        let previous = self.previous(&job.transaction.previous)?;
+        let target = self.find(job.transaction.target())?.id;
+        let mut order = self.order(&[&previous], None, job.knowledge)?;
+        order.good.retain(|id| *id != target);
+        order.bad.retain(|id| *id != target);
+        order.trial = Some(TrialEntry {
+            deployment: target,
+            attempts: job.transaction.request.attempts,
+            kargs: boot::KernelArgs::new(),
+        });
+        self.sysroot.publish(&order, monitor)?;
+        Ok(())
+    }
+
+    fn keep_version(&self, job: Job<'_>, monitor: &dyn Monitor) -> Result<()> {
+        let target = self.find(job.transaction.target())?.id;
+        let order = match self.previous(&job.transaction.previous) {
+            Ok(previous) => self.order(&[&target, &previous], None, job.knowledge)?,
+            // Gone by hand: keeping must not depend on it.
+            Err(_) => self.order(&[&target], None, job.knowledge)?,
+        };
+        self.sysroot.publish(&order, monitor)?;
+        if job.transaction.request.kind == TrialKind::Live {
+            self.live(job.transaction)?.forget()?;
+        }
+        self.clean_up(monitor)
+    }
+
+    /// Takes out of the order, and off the disk, what no one needs any more: good
+    /// versions beyond the newest two, and bad ones.
+    fn clean_up(&self, monitor: &dyn Monitor) -> Result<()> {
+        let booted = self.booted()?;
+        let published = self.sysroot.published()?.order;
+        if published.trial.is_some() {
+            return Ok(());
+        }
+        let pinned = |id: &DeploymentId| {
+            self.sysroot
+                .deployment(id)
+                .is_ok_and(|d| d.origin.is_pinned())
+        };
+        let mut order = BootOrder::default();
+        for (at, id) in published.good.into_iter().enumerate() {
+            if at <= KEPT_BESIDES || id == booted || pinned(&id) {
+                order.good.push(id);
+            }
+        }
+        order.bad = published.bad;
+        order.bad.retain(|id| pinned(id) || *id == booted);
+        self.sysroot.publish(&order, monitor)?;
+        self.sysroot.cleanup(&[booted], monitor)?;
+        Ok(())
+    }
+
+    fn put_back(&mut self, job: Job<'_>, monitor: &dyn Monitor) -> Result<()> {
+        let previous = self.previous(&job.transaction.previous)?;
+        let target = self.find(job.transaction.target()).ok().map(|d| d.id);
+        if self.sysroot.published()?.order.trial.is_some() {
+            // One sector, before anything that may take longer or fail.
+            self.sysroot.set_attempts(0)?;
+        }
+        let bad = target.as_ref().filter(|id| **id != previous);
+        let order = self.order(&[&previous], bad, job.knowledge)?;
+        self.sysroot.publish(&order, monitor)?;
+        if job.transaction.request.kind == TrialKind::Live && target.is_some() {
+            let live = self.live(job.transaction)?;
+            live.revert(&self.sysroot, &mut *self.machine)?;
+            live.forget()?;
+        }
+        Ok(())
+    }
+}
+
+fn push(list: &mut Vec<DeploymentId>, id: &DeploymentId) {
+    if !list.contains(id) {
+        list.push(id.clone());
+    }
+}
+
+/// The job that a deadman's timer is.
+fn deadman_job(deadman: Deadman) -> String {
+    format!("deadman-{deadman}")
+}
+
+impl Host for ImageHost {
+    fn describe(&self) -> String {
+        format!("image host at {}", self.sysroot.path().display())
+    }
+
+    fn now(&mut self) -> HostResult<Now> {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Ok(Now {
+            time: since_1970.unwrap_or_default().as_secs(),
+            uptime_ms: u64::try_from(self.machine.uptime()?.as_millis()).unwrap_or(u64::MAX),
+            boot: BootId::new(self.machine.boot_id()?),
+        })
+    }
+
+    fn running(&mut self) -> HostResult<Running> {
+        let published = self.sysroot.published()?;
+        let sector = self.sysroot.state_sector().ok();
+        let of_trial = sector
+            .filter(|s| published.order.trial.is_some() && Some(s.config) == published.config);
+        Ok(Running {
+            version: version(&self.booted()?.checksum),
+            attempts_left: of_trial.as_ref().map(|s| s.left),
+            load_failure: of_trial.and_then(|s| s.failed).map(|f| f.to_string()),
+        })
+    }
+
+    fn stage(&mut self, job: Job<'_>, monitor: &dyn Monitor) -> HostResult<()> {
+        Ok(self.stage_version(job.transaction, monitor)?)
+    }
+
+    fn preflight(&mut self, job: Job<'_>, monitor: &dyn Monitor) -> HostResult<Preflight> {
+        Ok(self.preflight_version(job.transaction, monitor)?)
+    }
+
+    fn activate(&mut self, job: Job<'_>, monitor: &dyn Monitor) -> HostResult<()> {
+        match job.transaction.request.kind {
+            TrialKind::Boot => self.publish_trial(job, monitor)?,
+            TrialKind::Live => {
+                let live = self.live(job.transaction)?;
+                live.switch(&self.sysroot, &mut *self.machine)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run_checks(
+        &mut self,
+        job: Job<'_>,
+        stage: health::Stage,
+        monitor: &dyn Monitor,
+    ) -> HostResult<health::Report> {
+        Ok(self.check(stage, &job.transaction.baseline, monitor)?)
+    }
+
+    fn keep(&mut self, job: Job<'_>, monitor: &dyn Monitor) -> HostResult<()> {
+        Ok(self.keep_version(job, monitor)?)
+    }
+
+    fn roll_back(&mut self, job: Job<'_>, monitor: &dyn Monitor) -> HostResult<()> {
+        Ok(self.put_back(job, monitor)?)
+    }
+
+    fn discard(&mut self, job: Job<'_>, _: &dyn Monitor) -> HostResult<()> {
+        Ok(self.remove_leftovers(job.transaction.target())?)
+    }
+
+    fn reboot(&mut self, force: bool) -> HostResult<()> {
+        Ok(self.machine.reboot(force)?)
+    }
+
+    fn arm_deadman(&mut self, deadman: Deadman, after: Duration) -> HostResult<()> {
+        let name = deadman.to_string();
+        let job = deadman_job(deadman);
+        Ok(self.machine.start(&job, Some(after), &["deadman", &name])?)
+    }
+
+    fn disarm_deadman(
+        &mut self,
+        transaction: &Transaction,
+        except: Option<Deadman>,
+    ) -> HostResult<()> {
+        let prefix = format!("deadman-{}-", transaction.id);
+        let except = except.map(deadman_job);
+        Ok(self.machine.cancel(&prefix, except.as_deref())?)
+    }
+
+    fn evict_worker(&mut self) -> HostResult<()> {
+        let lock = self.sysroot.path().join("ostree/backstop/lock");
+        Ok(machine::evict(&lock)?)
+    }
+}

@@ -5,9 +5,13 @@
 
 mod args;
 mod commands;
+mod duration;
 mod exit;
+mod follow;
 mod output;
 mod progress;
+mod session;
+mod timeline;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 /// Standard output and standard error, and what is known of them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Output {
     json: bool,
     color: bool,
@@ -123,6 +123,7 @@ impl Table {
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for row in &self.rows {
+            // The last cell is not padded, so it may hold colours.
             let cells = row.iter().zip(&widths);
             let line: Vec<String> = cells.map(|(cell, w)| format!("{cell:<w$}")).collect();
             out.line(line.join("  ").trim_end())?;

@@ -6,18 +6,86 @@ use crate::args::Args;
 use crate::exit::Ended;
 use crate::output::Output;
 
+mod check;
+mod confirm;
+mod deadman;
+mod demo;
+mod forgive;
+mod health;
+mod history;
+mod power_cycle;
 mod repo;
+mod rollback;
+mod settle;
+mod status;
+mod supervise;
+mod switch;
+mod tree;
+mod trial;
+mod upgrade;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show what runs, what boots next, and what an upgrade waits for
+    Status,
+    /// Try the newest version of what this host follows; keep it or put the host back
+    Upgrade(upgrade::UpgradeArgs),
+    /// Try a version by name; keep it or put the host back
+    Switch(switch::SwitchArgs),
+    /// Say that the version on trial is good, over a connection opened after the change
+    Confirm,
+    /// End a trial, or go back to the last good version
+    Rollback(rollback::RollbackArgs),
+    /// Run the health checks now
+    Check(check::CheckArgs),
+    /// Show past upgrades, how they ended and why
+    History(history::HistoryArgs),
+    /// Let a version that failed be tried again
+    Forgive(forgive::ForgiveArgs),
+    /// Make plain root filesystems deployable
+    #[command(subcommand)]
+    Tree(tree::TreeCommand),
     /// Work on a repository of system versions
     Repo(repo::RepoArgs),
+    /// See four upgrades happen, in a directory or in a virtual machine
+    Demo(demo::DemoArgs),
+    /// Run by the unit that sees an open upgrade through
+    #[command(hide = true)]
+    Supervise,
+    /// Run early at boot: find out what an upgrade under way came to
+    #[command(hide = true)]
+    Settle,
+    /// Run at the end of boot: check the version on trial
+    #[command(hide = true)]
+    Health,
+    /// Run by a timer when a time is over
+    #[command(hide = true)]
+    Deadman(deadman::DeadmanArgs),
+    /// Cut a directory machine's power and start it again
+    #[command(hide = true)]
+    PowerCycle(power_cycle::PowerCycleArgs),
 }
 
 /// Runs the command.
 pub fn run(args: Args, out: &mut Output) -> anyhow::Result<Ended> {
+    let global = &args.global;
     match args.command {
-        Command::Repo(command) => repo::run(command, &args.global, out),
+        Command::Status => status::run(global, out),
+        Command::Upgrade(args) => upgrade::run(args, global, out),
+        Command::Switch(args) => switch::run(args, global, out),
+        Command::Confirm => confirm::run(global, out),
+        Command::Rollback(args) => rollback::run(args, global, out),
+        Command::Check(args) => check::run(args, global, out),
+        Command::History(args) => history::run(args, global, out),
+        Command::Forgive(args) => forgive::run(args, global, out),
+        Command::Tree(command) => tree::run(command, global, out),
+        Command::Repo(args) => repo::run(args, global, out),
+        Command::Demo(args) => demo::run(args, global, out),
+        Command::Supervise => supervise::run(global),
+        Command::Settle => settle::run(global),
+        Command::Health => health::run(global, out),
+        Command::Deadman(args) => deadman::run(args, global),
+        Command::PowerCycle(args) => power_cycle::run(args, global),
     }
 }

@@ -1,0 +1,58 @@
+//! `backstop confirm`.
+
+use anyhow::bail;
+use engine::{Event, Pause, Scope};
+use machine::Connection;
+
+use crate::args::Global;
+use crate::exit::Ended;
+use crate::follow;
+use crate::output::{Output, Tone};
+use crate::progress::Terminal;
+use crate::session::Session;
+use crate::timeline::Printer;
+
+/// Runs the command.
+pub fn run(global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
+    let mut session = Session::open(global)?;
+    let Some(tx) = session.journal.load()?.state.tx() else {
+        bail!("nothing is on trial, so there is nothing to confirm");
+    };
+    let connected_ms = match machine::connection() {
+        Connection::Local => None,
+        Connection::Ssh(since) => Some(u64::try_from(since.as_millis())?),
+    };
+    let event = Event::Confirmed {
+        tx,
+        by: who(),
+        connected_ms,
+    };
+    let printer = Printer { quiet: true };
+    let monitor = Terminal::new(global.json);
+    let pause = session
+        .driver(&printer, &monitor, Scope::Short)
+        .feed(event)?;
+    match pause {
+        Pause::Idle(Some(outcome)) => {
+            out.line(&out.tone(Tone::Good, &outcome.to_string()))?;
+            out.json(&outcome)?;
+            Ok(follow::ended(&outcome))
+        }
+        Pause::Elsewhere | Pause::Supervisor(_) => {
+            out.line("Confirmed. It is kept as soon as its checks have passed.")?;
+            Ok(Ended::Done)
+        }
+        _ => Ok(Ended::Done),
+    }
+}
+
+/// Who confirms: the user, and from where.
+pub fn who() -> String {
+    let user = std::env::var("SUDO_USER")
+        .or_else(|_| std::env::var("USER"))
+        .unwrap_or_else(|_| "somebody".to_owned());
+    match std::env::var("SSH_CONNECTION") {
+        Ok(from) => format!("{user} from {}", from.split(' ').next().unwrap_or("afar")),
+        Err(_) => user,
+    }
+}

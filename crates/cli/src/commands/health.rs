@@ -1,0 +1,27 @@
+//! `backstop health`: at the end of boot.
+
+use engine::{Pause, Scope};
+
+use crate::args::Global;
+use crate::exit::Ended;
+use crate::output::Output;
+use crate::progress::Terminal;
+use crate::session::Session;
+use crate::timeline::Printer;
+
+/// Runs the command: the checks of a version on trial decide; without a trial,
+/// they only say how this boot is.
+pub fn run(global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
+    let mut session = Session::open(global)?;
+    if session.journal.load()?.state.tx().is_none() {
+        return super::check::report(&session, health::Stage::Boot, global, out);
+    }
+    let printer = Printer { quiet: false };
+    let monitor = Terminal::new(global.json);
+    let pause = session.driver(&printer, &monitor, Scope::All).resume()?;
+    Ok(match pause {
+        Pause::Idle(Some(engine::Outcome::Kept { .. })) | Pause::AwaitingConfirm => Ended::Done,
+        Pause::Idle(_) | Pause::Ready | Pause::AwaitingBoot => Ended::Done,
+        _ => Ended::Unhealthy,
+    })
+}

@@ -1,0 +1,93 @@
+//! Reads a transaction's journal aloud while somebody else writes it.
+
+use std::time::{Duration, Instant};
+
+use engine::{Journal, Outcome, Phase, Record, State, TxId};
+
+use crate::exit::Ended;
+use crate::output::{Output, Tone};
+use crate::timeline;
+
+/// How often the journal is looked at.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// What to do when the transaction waits for somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Go on reading until it ends.
+    ToTheEnd,
+    /// Stop where a reboot of this machine, or a person, is waited for.
+    ForNobody,
+}
+
+/// Prints the records of transaction `tx` as they come, until it ends.
+pub fn follow(journal: &Journal, tx: TxId, wait: Wait, out: &mut Output) -> anyhow::Result<Ended> {
+    let started = Instant::now();
+    let mut seen = tx.0.saturating_sub(1);
+    loop {
+        let records = journal.records()?;
+        for record in records.iter().filter(|record| record.seq > seen) {
+            print(record, started.elapsed(), out)?;
+            if let Some(outcome) = &record.outcome {
+                return Ok(ended(outcome));
+            }
+        }
+        seen = records.last().map_or(seen, |record| record.seq);
+        let state = records.last().map(|record| &record.state);
+        if wait == Wait::ForNobody
+            && let Some(hint) = state.and_then(waits)
+        {
+            out.line(&hint)?;
+            return Ok(Ended::Done);
+        }
+        std::thread::sleep(EVERY);
+    }
+}
+
+/// Prints one record with the time since the command began.
+fn print(record: &Record, since: Duration, out: &mut Output) -> anyhow::Result<()> {
+    let time = format!("{:6.1}s", since.as_secs_f64());
+    let text = timeline::line(record);
+    let text = match &record.outcome {
+        Some(outcome) if timeline::is_kept(outcome) => out.tone(Tone::Good, &text),
+        Some(_) => out.tone(Tone::Bad, &text),
+        None => text,
+    };
+    out.line(&format!("{}  {text}", out.tone(Tone::Dim, &time)))?;
+    out.json(record)?;
+    Ok(())
+}
+
+/// Says what a transaction waits for, if that isn't a process of this boot.
+fn waits(state: &State) -> Option<String> {
+    let open = state.open()?;
+    match &open.phase {
+        Phase::AwaitingBoot { reboot: true } => Some(
+            "The host reboots into the trial now. Connect again and see `backstop status`."
+                .to_owned(),
+        ),
+        Phase::AwaitingBoot { reboot: false } => {
+            Some("The next reboot tries it. Until then nothing changes.".to_owned())
+        }
+        Phase::Ready {
+            postponed: Some(why),
+        } => Some(format!("It is staged and waits: {why}.")),
+        Phase::Trial(trial) if trial.healthy => {
+            let within = open.transaction.request.confirm.within()?;
+            Some(format!(
+                "It is healthy and waits for `backstop confirm`, at most {} s, over a new connection.",
+                within.as_secs()
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// How a command ends that saw a transaction end.
+pub fn ended(outcome: &Outcome) -> Ended {
+    match outcome {
+        Outcome::Kept { .. } => Ended::Done,
+        Outcome::Rejected { .. } => Ended::Rejected,
+        _ => Ended::RolledBack,
+    }
+}

@@ -139,23 +139,29 @@ impl Sysroot {
         Ok(())
     }
 
-    /// Everything written so far, in the places where GRUB looks.
+    /// Everything written so far. `/boot` may be another filesystem.
     fn reach_disk(&self) -> Result<()> {
         let (fs, ostree, boot) = (self.fs(), self.layout().ostree(), self.layout().boot());
-        fs.sync_filesystem(&ostree)
-            .doing("sync the filesystem of", &ostree)?;
-        Ok(fs.checkpoint(&boot).doing("checkpoint", &boot)?)
+        for dir in [&ostree, &boot] {
+            fs.sync_filesystem(dir)
+                .doing("sync the filesystem of", dir)?;
+        }
+        Ok(())
     }
 
-    /// The moment from which on the new order counts.
+    /// The moment from which on the new order counts. The switch puts all of
+    /// `/boot` where GRUB looks, which replays no journal.
     fn switch(&self, version: u8, config: &BootConfig) -> Result<()> {
-        let (fs, boot) = (self.fs(), self.layout().boot());
         if let Some(trial) = config.trial() {
             self.write_sector(&StateSector::fresh(config.id(), trial.attempts))?;
         }
         let target = format!("loader.{version}");
-        durable::publish_symlink(fs, Path::new(&target), &self.layout().loader())?;
-        Ok(fs.checkpoint(&boot).doing("checkpoint", &boot)?)
+        let loader = self.layout().loader();
+        Ok(durable::switch_symlink(
+            self.fs(),
+            Path::new(&target),
+            &loader,
+        )?)
     }
 
     /// What nothing depends on: the new order counts already, so a failure here

@@ -6,6 +6,7 @@
     missing_docs
 )]
 
+mod cuts;
 mod host;
 mod lifecycle;
 mod oracle;

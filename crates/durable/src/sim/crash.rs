@@ -32,6 +32,7 @@ pub struct When {
     /// Whether the operation had returned.
     pub finished: bool,
     marks: BTreeSet<String>,
+    calls: Vec<String>,
     /// What the disk kept and lost, for people.
     pub kept: Vec<String>,
 }
@@ -41,6 +42,11 @@ impl When {
     #[must_use]
     pub fn passed(&self, mark: &str) -> bool {
         self.marks.contains(mark)
+    }
+
+    /// Whether a call like this had been made.
+    pub fn called(&self, like: impl Fn(&str) -> bool) -> bool {
+        self.calls.iter().any(|call| like(call))
     }
 }
 
@@ -119,10 +125,13 @@ impl Crashes {
         self
     }
 
-    /// Builds at most so many images at one crash point.
+    /// Builds at most so many images at one crash point; times what the
+    /// environment variable `BACKSTOP_CRASH_DEPTH` says, for a longer look.
     #[must_use]
     pub fn per_point(mut self, images: usize) -> Self {
-        self.per_point = images;
+        let depth = std::env::var("BACKSTOP_CRASH_DEPTH").ok();
+        let depth = depth.and_then(|d| d.parse().ok()).unwrap_or(1);
+        self.per_point = images.saturating_mul(depth);
         self
     }
 
@@ -194,7 +203,7 @@ impl Crashes {
             }
             report.points += 1;
             let atoms = disk.atoms();
-            let choices = choices(&atoms, self.per_point);
+            let choices = choices(&atoms, self.per_point, call);
             report.sampled += usize::from(!choices.all);
             for choice in choices.list {
                 report.built += 1;
@@ -203,15 +212,15 @@ impl Crashes {
                     continue;
                 }
                 report.images += 1;
-                let marks = marks.clone();
                 let when = When {
                     view,
                     call,
                     finished,
-                    marks,
+                    marks: marks.clone(),
+                    calls: calls[..call].iter().map(|c| c.text.clone()).collect(),
                     kept,
                 };
-                show(SimFs::of(tree), when, calls, invariant, report)?;
+                show(SimFs::of(tree), when, invariant, report)?;
             }
         }
         Ok(())
@@ -226,7 +235,6 @@ fn is_mark(call: &Call) -> bool {
 fn show(
     fs: SimFs,
     when: When,
-    calls: &[Call],
     invariant: &impl Fn(&SimFs, &When),
     report: &Report,
 ) -> Result<(), Box<Failure>> {
@@ -235,10 +243,9 @@ fn show(
     };
     let text = panic.downcast_ref::<String>().cloned();
     let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
-    let upto = calls.iter().take(when.call);
     Err(Box::new(Failure {
         message: text.unwrap_or_else(|| "the invariant panicked".to_owned()),
-        calls: upto.map(|c| c.text.clone()).collect(),
+        calls: when.calls.clone(),
         when,
         report: *report,
     }))
@@ -270,34 +277,45 @@ struct Choices {
 }
 
 /// All combinations if they are at most `bound`; otherwise everything lost,
-/// everything kept, each single difference from those, every prefix, and random
-/// ones up to the bound.
-fn choices(atoms: &[Atom], bound: usize) -> Choices {
+/// everything kept, and a selection, made by `seed`, of the single differences
+/// from those, the prefixes, and random ones.
+fn choices(atoms: &[Atom], bound: usize, seed: usize) -> Choices {
     let sizes: Vec<usize> = atoms.iter().map(|a| a.answers.len()).collect();
     let product = sizes.iter().try_fold(1usize, |p, s| p.checked_mul(*s));
     if let Some(all) = product.filter(|p| *p <= bound) {
         let list = (0..all).map(|n| digits(n, &sizes)).collect();
         return Choices { list, all: true };
     }
+    let mut seed = 0x9E37_79B9_7F4A_7C15u64 ^ seed as u64;
     let last: Vec<usize> = sizes.iter().map(|s| s - 1).collect();
-    let mut list = vec![vec![0; sizes.len()], last.clone()];
-    for (n, size) in sizes.iter().enumerate() {
-        for answer in 0..*size {
-            for base in 0..2 {
-                let mut choice = list[base].clone();
-                choice[n] = answer;
-                list.push(choice);
-            }
-        }
-        let prefix = (0..sizes.len()).map(|i| if i < n { last[i] } else { 0 });
-        list.push(prefix.collect());
+    let mut list = vec![vec![0; sizes.len()], last];
+    let mut told = telling(&sizes, &list);
+    while list.len() < bound * 4 / 5 && !told.is_empty() {
+        let n = random(&mut seed) % told.len();
+        list.push(told.swap_remove(n));
     }
-    let mut seed = 0x9E37_79B9_7F4A_7C15u64;
     while list.len() < bound {
         list.push(sizes.iter().map(|s| random(&mut seed) % s).collect());
     }
-    list.truncate(bound.max(2));
     Choices { list, all: false }
+}
+
+/// Each single difference from everything lost and everything kept (`bases`), and
+/// each prefix.
+fn telling(sizes: &[usize], bases: &[Vec<usize>]) -> Vec<Vec<usize>> {
+    let mut told = Vec::new();
+    for (n, size) in sizes.iter().enumerate() {
+        for base in bases {
+            for answer in (0..*size).filter(|answer| base[n] != *answer) {
+                let mut choice = base.clone();
+                choice[n] = answer;
+                told.push(choice);
+            }
+        }
+        let prefix = (0..sizes.len()).map(|i| if i < n { sizes[i] - 1 } else { 0 });
+        told.push(prefix.collect());
+    }
+    told
 }
 
 /// `n` written in a number system whose digits have these sizes.

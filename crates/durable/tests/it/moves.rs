@@ -172,7 +172,7 @@ fn moves() -> Vec<Move> {
                 }
                 assert_eq!(bytes(fs, "/d/file"), Some(long(1)));
             },
-            images: 677,
+            images: 670,
         },
         Move {
             name: "create_dir_all of three",

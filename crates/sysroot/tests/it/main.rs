@@ -6,11 +6,13 @@
     missing_docs
 )]
 
+mod crash_publish;
 mod cuts;
 mod host;
 mod lifecycle;
 mod oracle;
 mod packages;
+mod sim_host;
 
 /// A module that nobody lists is a test that never runs.
 #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use durable::Doing;
 use monitor::Monitor;
+use ostree::PruneOptions;
 
 use crate::deployment::{Deployment, DeploymentId, Standing};
 use crate::stage::keeping_ref;
@@ -18,6 +19,8 @@ pub struct CleanupReport {
     pub deployments: Vec<DeploymentId>,
     /// Directories of kernels in `/boot/ostree`.
     pub kernels: Vec<String>,
+    /// Bytes of objects that no ref leads to any more.
+    pub object_bytes: u64,
 }
 
 impl Sysroot {
@@ -39,9 +42,9 @@ impl Sysroot {
 
     /// Removes every deployment that is in no boot entry, save for the running
     /// one, pinned ones, and those in `keep`; then kernels, boot files and refs
-    /// that nothing needs. Deployments that can boot stay, whatever happens: the
-    /// good ones, the one on trial, and bad ones until they are published no
-    /// more. Objects of removed deployments go with the repository's next prune.
+    /// that nothing needs, and the objects of commits that no ref leads to.
+    /// Deployments that can boot stay, whatever happens: the good ones, the one on
+    /// trial, and bad ones until they are published no more.
     ///
     /// # Errors
     /// The disk's, or a boot order that cannot be read: then nothing is removed.
@@ -70,7 +73,25 @@ impl Sysroot {
         }
         report.kernels = self.remove_kernels()?;
         self.drop_refs(&format!("ostree/{}", version ^ 1), 0)?;
+        report.object_bytes = self.prune(monitor);
         Ok(report)
+    }
+
+    /// Removes objects as `ostree admin cleanup` does. A damaged repository keeps
+    /// them all; that is told, and must not stand in the way of a good version.
+    fn prune(&self, monitor: &dyn Monitor) -> u64 {
+        let options = PruneOptions {
+            refs_only: true,
+            depth: Some(0),
+            dry_run: false,
+        };
+        match self.repo().prune(&options, monitor) {
+            Ok(summary) => summary.bytes_removed,
+            Err(e) => {
+                monitor.note(&format!("old objects stay in the repository: {e}"));
+                0
+            }
+        }
     }
 
     /// The deployment that is the root of this very system.

@@ -30,7 +30,7 @@ pub(crate) struct Planned {
 }
 
 /// The kernel's place in `/boot`.
-struct Installed {
+pub(crate) struct Installed {
     bootcsum: String,
     linux: String,
     initrds: Vec<String>,
@@ -122,7 +122,7 @@ impl Sysroot {
     }
 
     /// The kernel that an entry names, if all of it is there.
-    fn installed(&self, entry: &ListedEntry) -> Option<Installed> {
+    pub(crate) fn installed(&self, entry: &ListedEntry) -> Option<Installed> {
         let linux = below_boot(entry.entry.get("linux")?);
         let initrds: Vec<String> = entry.entry.all("initrd").map(below_boot).collect();
         let there = |path: &String| {

@@ -11,7 +11,7 @@
 
 use std::path::Path;
 
-use boot::grub::published_files;
+use boot::grub::{PublishedFile, published_files};
 use boot::{BlsEntry, BootConfig, ConfigId, Entry, KernelArgs, StateSector, Trial};
 use durable::{Attributes, Doing, Fs};
 use monitor::{Monitor, Progress, Unit};
@@ -38,6 +38,9 @@ impl Sysroot {
     pub fn publish(&self, order: &BootOrder, monitor: &dyn Monitor) -> Result<ConfigId> {
         order.check()?;
         let _lock = self.lock()?;
+        if let Some(config) = self.stands(order) {
+            return Ok(config);
+        }
         let version = self.boot_version()?.map_or(1, |v| v ^ 1);
         step(monitor, 0);
         let planned = self.plan_entries(order, version)?;
@@ -57,6 +60,25 @@ impl Sysroot {
         step(monitor, 4);
         self.tidy_up(version, &config, monitor);
         Ok(config.id())
+    }
+
+    /// Whether this order is published already and nothing of it is damaged. A
+    /// trial is always published anew: its attempts begin again.
+    fn stands(&self, order: &BootOrder) -> Option<ConfigId> {
+        let published = self.published().ok()?;
+        let config = self.boot_config().ok()?;
+        let whole = self
+            .entries()
+            .ok()?
+            .iter()
+            .all(|e| self.installed(e).is_some());
+        let same = order.trial.is_none() && published.order == *order && whole;
+        let written = |file: &PublishedFile| {
+            let path = self.layout().loader().join(file.name);
+            durable::read_to_string(self.fs(), &path).is_ok_and(|text| text == file.content)
+        };
+        let stands = same && published_files(&config).iter().all(written);
+        stands.then(|| config.id())
     }
 
     /// `ostree/boot.B`, from scratch.

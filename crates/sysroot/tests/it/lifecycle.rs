@@ -221,6 +221,8 @@ fn cleaning_up_leaves_what_can_boot() {
     assert!(!host.tree(&ids[4]).exists());
     // Only the two are still held by refs, and by the branch.
     let refs = host.sysroot.repo().refs(None).unwrap();
+    let gone = host.sysroot.repo().load_commit(&ids[3].checksum);
+    assert!(gone.is_err() && report.object_bytes > 0);
     let kept: Vec<_> = refs.keys().filter(|r| *r != "debian/main").collect();
     assert_eq!(kept.len(), 4, "{kept:?}");
     assert_eq!(host.boot(), ids[2]);
@@ -273,12 +275,17 @@ fn entries_changed_by_hand_are_noticed() {
     write(&entry, &text.replace("root=LABEL=root", "root=/dev/sda1"));
     assert!(matches!(host.sysroot.boot_config(), Err(Error::Order(_))));
     // What a person wrote there holds for the next publication.
+    let before = fs::read_link(host.root().join("boot/loader")).unwrap();
     host.publish(&[&good], None);
-    assert!(
-        host.sysroot
-            .simulate_boot()
-            .unwrap()
-            .cmdline
-            .contains("root=/dev/sda1")
-    );
+    let boot = host.sysroot.simulate_boot().unwrap();
+    assert!(boot.cmdline.contains("root=/dev/sda1"));
+    // The same again changes nothing, unless something of it is damaged.
+    let loader = || fs::read_link(host.root().join("boot/loader")).unwrap();
+    assert_ne!(loader(), before);
+    let after = loader();
+    host.publish(&[&good], None);
+    assert_eq!(loader(), after);
+    fs::remove_file(host.root().join("boot/loader/backstop.cfg")).unwrap();
+    host.publish(&[&good], None);
+    assert_ne!(loader(), after);
 }

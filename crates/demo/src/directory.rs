@@ -18,6 +18,8 @@ use crate::narrator::Narrator;
 use crate::tree::{self, Behaviour};
 use crate::{Error, Result, shop};
 
+/// All versions, each the parent of the next.
+const ALL: &str = "shop/all";
 /// What the host follows.
 const FOLLOWED: &str = "shop/stable";
 /// The stateroot.
@@ -184,7 +186,7 @@ impl DirectoryDemo {
         for (number, (what, behaviour)) in (1..).zip(VERSIONS) {
             tree::set_version(&*fs, &scratch, number, behaviour, self.port)?;
             let options = CommitOptions {
-                branch: Some(FOLLOWED.to_owned()),
+                branch: Some(ALL.to_owned()),
                 subject: format!("version {number}: {what}"),
                 canonical_permissions: true,
                 ..CommitOptions::default()
@@ -192,6 +194,7 @@ impl DirectoryDemo {
             let commit = repo.commit_dir(&scratch, &options, monitor)?;
             self.versions.push(commit.checksum);
         }
+        repo.set_ref(FOLLOWED, self.versions.first())?;
         Ok(durable::remove_tree(&*fs, &scratch)?)
     }
 

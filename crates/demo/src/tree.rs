@@ -16,7 +16,7 @@ pub const TAKEN: &[&str] = &[
     "/usr/share/common-licenses",
 ];
 /// The most that is taken, in bytes.
-pub const TREE_LIMIT: u64 = 64 << 20;
+pub const TREE_LIMIT: u64 = 32 << 20;
 /// A single file larger than this is left out, so that the tree has many files.
 const FILE_LIMIT: u64 = 4 << 20;
 /// What the host boots by, in a tree: run with `ROOT` and `PORT` set.

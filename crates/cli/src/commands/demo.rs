@@ -19,6 +19,9 @@ pub struct DemoArgs {
     /// Where the host lives [default: a new directory under the temporary one]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Only make the host, at its first version
+    #[arg(long)]
+    no_stories: bool,
     /// End a demonstration: stop its processes and remove its directory
     #[arg(long, value_name = "DIR", conflicts_with = "dir")]
     remove: Option<PathBuf>,
@@ -61,7 +64,9 @@ pub fn run(args: DemoArgs, global: &Global, out: &mut Output) -> anyhow::Result<
     let narrator = Teller { out: &*out };
     let monitor = Terminal::new(global.json);
     let demo = DirectoryDemo::create(fs, &dir, &program, &narrator, &monitor)?;
-    demo.tell(&narrator)?;
+    if !args.no_stories {
+        demo.tell(&narrator)?;
+    }
     next(&dir, out)?;
     Ok(Ended::Done)
 }

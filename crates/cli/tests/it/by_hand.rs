@@ -1,0 +1,136 @@
+//! What a person does with a host: confirm, roll back, forgive, pull the plug.
+
+use crate::host::DemoHost;
+
+const GOOD: usize = 2;
+const WRONG_ANSWER: usize = 3;
+
+fn running(host: &DemoHost) -> String {
+    host.status()["running"].as_str().unwrap().to_owned()
+}
+
+fn last_end(host: &DemoHost) -> (String, String) {
+    let history = host.history();
+    let outcome = &history.last().unwrap()["outcome"];
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or("-").to_owned();
+    (word(&outcome["end"]), word(&outcome["reason"]["why"]))
+}
+
+fn end(end: &str, why: &str) -> (String, String) {
+    (end.to_owned(), why.to_owned())
+}
+
+#[test]
+fn a_person_confirms_in_time() {
+    let host = DemoHost::new();
+    let version = host.release(GOOD);
+    let said = host.run(&["upgrade", "--boot", "--confirm-within=60s"], 0);
+    host.wait_until("healthy and unconfirmed", |status| {
+        status["under_way"]["phase"]["healthy"] == true
+    });
+    assert!(!said.contains("rolled back"), "{said}");
+    // Not yet the default: a power cut would lead back (P2).
+    let first = host.status()["deployments"][0]["version"].clone();
+    assert_ne!(first.as_str().unwrap(), version);
+    assert!(host.run(&["confirm"], 0).contains("kept"));
+    assert_eq!(running(&host), version);
+    assert_eq!(last_end(&host), end("kept", "-"));
+    assert!(host.run(&["confirm"], 1).contains("nothing is on trial"));
+}
+
+#[test]
+fn a_power_cut_in_a_live_trial_leads_back() {
+    let host = DemoHost::new();
+    let before = running(&host);
+    host.release(GOOD);
+    host.run(&["upgrade", "--live", "--confirm-within=60s"], 0);
+    host.run(&["power-cycle", "--force"], 0);
+    host.wait_until_idle();
+    assert_eq!(running(&host), before);
+    assert_eq!(last_end(&host), end("rolled-back", "rebooted"));
+}
+
+#[test]
+fn power_cuts_of_a_good_system_use_up_nothing() {
+    let host = DemoHost::new();
+    let version = host.release(GOOD);
+    host.run(&["upgrade", "--boot", "--wait"], 0);
+    for _ in 0..5 {
+        host.run(&["power-cycle", "--force"], 0);
+        assert_eq!(running(&host), version);
+    }
+}
+
+#[test]
+fn a_bad_version_is_refused_until_it_is_forgiven() {
+    let host = DemoHost::new();
+    let version = host.release(WRONG_ANSWER);
+    host.run(&["upgrade", "--live", "--wait"], 4);
+    let refused = host.run(&["upgrade", "--live", "--wait"], 5);
+    assert!(refused.contains("backstop forgive"), "{refused}");
+    assert!(host.run(&["upgrade", "--check"], 0).contains("failed here"));
+    host.run(&["upgrade", "--unattended"], 0);
+    assert_eq!(host.history().len(), 1);
+    host.run(&["forgive", &version[..8]], 0);
+    host.run(&["upgrade", "--live", "--wait"], 4);
+    assert_eq!(host.history().len(), 2);
+}
+
+#[test]
+fn a_person_goes_back_to_the_version_before() {
+    let host = DemoHost::new();
+    let before = running(&host);
+    let version = host.release(GOOD);
+    host.run(&["upgrade", "--boot", "--wait"], 0);
+    host.run(&["rollback", "--boot", "--wait"], 0);
+    assert_eq!(running(&host), before);
+    // The timer does not bring the condemned version again (P4).
+    host.run(&["upgrade", "--unattended"], 0);
+    assert_eq!(running(&host), before);
+    let refused = host.run(&["switch", &version, "--wait"], 5);
+    assert!(refused.contains("declared bad"), "{refused}");
+}
+
+#[test]
+fn a_person_stops_a_trial() {
+    let host = DemoHost::new();
+    let before = running(&host);
+    host.release(GOOD);
+    host.run(&["upgrade", "--live", "--confirm-within=60s"], 0);
+    host.run(&["rollback"], 0);
+    host.wait_until_idle();
+    assert_eq!(running(&host), before);
+    assert_eq!(last_end(&host), end("rolled-back", "aborted"));
+}
+
+#[test]
+fn local_changes_in_etc_survive_an_upgrade() {
+    let host = DemoHost::new();
+    let deployment = || {
+        let root = std::fs::read_to_string(host.dir().join("machine/booted_root")).unwrap();
+        std::path::PathBuf::from(root)
+    };
+    std::fs::write(
+        deployment().join("etc/shop/greeting"),
+        "Closed on Monday.\n",
+    )
+    .unwrap();
+    host.release(GOOD);
+    host.run(&["upgrade", "--boot", "--wait"], 0);
+    let greeting = std::fs::read_to_string(deployment().join("etc/shop/greeting")).unwrap();
+    assert_eq!(greeting, "Closed on Monday.\n");
+}
+
+#[test]
+fn a_host_that_is_none_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(crate::host::BACKSTOP)
+        .arg("--sysroot")
+        .arg(dir.path())
+        .arg("status")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = crate::host::text(&output);
+    assert!(text.contains("is no host with deployments"), "{text}");
+}

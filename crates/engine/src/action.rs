@@ -85,7 +85,7 @@ impl fmt::Display for Deadman {
 }
 
 /// Not the text form of a [`Deadman`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("`{0}` names no deadman (such as `12-checks`)")]
 pub struct BadDeadman(String);
 
@@ -105,7 +105,7 @@ impl FromStr for Deadman {
 }
 
 /// One effect. Every effect is idempotent: doing it again changes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
 pub enum Action {
     /// Bring the version onto the host, beside the running one.

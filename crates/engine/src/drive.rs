@@ -40,7 +40,7 @@ pub enum DriveError {
 }
 
 /// Which effects a process may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// All.
     All,
@@ -49,7 +49,7 @@ pub enum Scope {
 }
 
 /// What a transaction waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Pause {
     /// Nothing: none is open. With how the last one ended, if it ended now.
     Idle(Option<Outcome>),
@@ -180,19 +180,26 @@ impl Driver<'_> {
     fn work(&mut self, first: Recorded, _work: Work) -> Result<Pause, DriveError> {
         let mut recorded = first;
         loop {
-            let Some(event) = self.act(&recorded)? else {
-                return Ok(self.left(&recorded.step));
+            let result = match self.act(&recorded)? {
+                Some(event) => self.record(event),
+                // Whoever reported something meanwhile left it to this process.
+                None if self.journal.load()?.state != recorded.step.state => self.look_again(),
+                None => return Ok(self.left(&recorded.step)),
             };
-            recorded = match self.record(event) {
-                Ok(recorded) => recorded,
+            recorded = match result {
                 Err(DriveError::Refused(why)) => {
                     self.observer.note(&format!("overtaken: {why}"));
-                    let running = self.host.running().map_err(DriveError::Host)?;
-                    self.record(Event::Resumed(running))?
+                    self.look_again()?
                 }
-                Err(e) => return Err(e),
+                result => result?,
             };
         }
+    }
+
+    /// Goes on from what the journal says.
+    fn look_again(&mut self) -> Result<Recorded, DriveError> {
+        let running = self.host.running().map_err(DriveError::Host)?;
+        self.record(Event::Resumed(running))
     }
 
     /// Does a step's actions up to the first one whose result changes the
@@ -310,10 +317,13 @@ impl Driver<'_> {
         after: Duration,
         state: &State,
     ) -> Option<Event> {
-        let disarmed = self.host.disarm_deadman(transaction, Some(deadman));
-        self.best_effort(disarmed);
         let error = match self.host.arm_deadman(deadman, after) {
-            Ok(()) => return None,
+            Ok(()) => {
+                // Only now: there is no instant without a timer.
+                let disarmed = self.host.disarm_deadman(transaction, Some(deadman));
+                self.best_effort(disarmed);
+                return None;
+            }
             Err(e) => format!("cannot arm the deadman: {}", chain(&*e)),
         };
         let tx = transaction.id;
@@ -339,8 +349,7 @@ impl Driver<'_> {
     fn record_settled(&mut self, event: Event) -> Result<Recorded, DriveError> {
         match self.record(event.clone()) {
             Err(DriveError::Refused(Refusal::Unsettled)) => {
-                let running = self.host.running().map_err(DriveError::Host)?;
-                self.record(Event::Resumed(running))?;
+                self.look_again()?;
                 self.record(event)
             }
             recorded => recorded,

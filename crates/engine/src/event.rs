@@ -8,7 +8,7 @@ use crate::request::Request;
 use crate::version::{TxId, VersionId};
 
 /// What the host finds itself running.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Running {
     /// The version that was booted. A live activation does not change it.
     pub version: VersionId,
@@ -20,7 +20,7 @@ pub struct Running {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub enum Event {
     /// Somebody asked for an upgrade. The journal gives it its number.

@@ -19,7 +19,7 @@ pub(crate) fn encode(json: &[u8]) -> Vec<u8> {
 }
 
 /// What a journal's bytes hold.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Frames<'a> {
     /// The whole frames' contents, in order.
     pub contents: Vec<&'a [u8]>,

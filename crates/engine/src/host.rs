@@ -26,7 +26,7 @@ pub struct Job<'a> {
 }
 
 /// What was found before the activation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Preflight {
     /// The version's own checks.
     pub report: health::Report,

@@ -23,7 +23,7 @@ const FORMAT: u32 = 1;
 const LONGEST: u64 = 1 << 30;
 
 /// One record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Record {
     /// The format's number.
     pub format: u32,
@@ -46,7 +46,7 @@ pub struct Record {
 }
 
 /// What the journal says.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Memory {
     /// What the host is in the middle of.
     pub state: State,

@@ -8,7 +8,7 @@ use crate::reason::Reason;
 use crate::version::VersionId;
 
 /// What is known of one version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "standing")]
 pub enum Standing {
     /// It proved itself.
@@ -28,7 +28,7 @@ pub enum Standing {
 }
 
 /// One thing learned, as the journal keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "learned")]
 pub enum Learned {
     /// The version is good.
@@ -62,7 +62,7 @@ pub enum Learned {
 
 /// All that is known of versions, folded from the journal. It outlives their
 /// files and their deployments.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Knowledge {
     lessons: u64,
     standings: BTreeMap<VersionId, Standing>,

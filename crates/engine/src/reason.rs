@@ -8,7 +8,7 @@ use crate::action::Wait;
 use crate::version::VersionId;
 
 /// A check that failed, in a line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Failure {
     /// The check's name.
     pub check: String,
@@ -29,7 +29,7 @@ impl Failure {
 }
 
 /// Why a version was turned down or put back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "why")]
 pub enum Reason {
     /// It could not be brought onto the host.
@@ -166,7 +166,7 @@ fn list(f: &mut fmt::Formatter<'_>, what: &str, failures: &[Failure]) -> fmt::Re
 }
 
 /// How a transaction ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "end")]
 pub enum Outcome {
     /// The version is the default now.

@@ -4,7 +4,7 @@ use crate::reason::Reason;
 use crate::version::{TxId, VersionId};
 
 /// An event that does not fit. Nothing changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     /// One transaction at a time.
     #[error(

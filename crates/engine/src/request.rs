@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::version::{TxId, VersionId};
 
 /// How the version is tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TrialKind {
     /// Activated in the running system.
@@ -28,7 +28,7 @@ impl fmt::Display for TrialKind {
 
 /// Whose word is needed, besides healthy checks. The time starts when the
 /// checks have passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "by")]
 pub enum Confirm {
     /// Nobody's: healthy is enough.
@@ -59,7 +59,7 @@ impl Confirm {
 }
 
 /// An upgrade as asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Request {
     /// The version to try.
     pub target: VersionId,
@@ -104,7 +104,7 @@ impl Request {
 }
 
 /// A request that was taken on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Transaction {
     /// Its number.
     pub id: TxId,

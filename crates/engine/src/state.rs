@@ -7,7 +7,7 @@ use crate::request::Transaction;
 use crate::version::{BootId, TxId};
 
 /// What the host is in the middle of.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 pub enum State {
     /// Nothing.
@@ -35,7 +35,7 @@ impl State {
 }
 
 /// A transaction under way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Open {
     /// The transaction.
     pub transaction: Transaction,
@@ -46,7 +46,7 @@ pub struct Open {
 }
 
 /// How far a transaction is. The phase is on the disk before its effect begins.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "phase")]
 pub enum Phase {
     /// The version is being brought onto the host.
@@ -118,7 +118,7 @@ impl Phase {
 }
 
 /// A version that runs and must prove itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Trial {
     /// Milliseconds after the kernel's start at which it was active: a
     /// confirmation counts only over a connection opened later.
@@ -132,7 +132,7 @@ pub struct Trial {
 }
 
 /// Why the host goes back, and what was tried so far.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cause {
     /// The reason.
     pub reason: Reason,
@@ -143,7 +143,7 @@ pub struct Cause {
 }
 
 /// What follows a rollback.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Then {
     /// The version before was made active live: run its checks.

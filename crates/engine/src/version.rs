@@ -86,7 +86,7 @@ impl FromStr for TxId {
 }
 
 /// When something happened, by three clocks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Now {
     /// Wall clock, seconds since 1970. Only told, never compared: it may jump.
     pub time: u64,

@@ -29,7 +29,7 @@ impl fmt::Display for Stage {
 }
 
 /// Whether a check decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Need {
     /// Its failure fails the trial.
@@ -40,7 +40,7 @@ pub enum Need {
 }
 
 /// What one run of a check came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 pub enum Status {
     /// It passed.
@@ -84,7 +84,7 @@ impl fmt::Display for Status {
 }
 
 /// What a result means for the version on trial.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// It passed.
@@ -98,7 +98,7 @@ pub enum Verdict {
 }
 
 /// One check's result.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CheckResult {
     /// The check's name: its file's name without `.toml`, or the built-in's.
     pub name: String,
@@ -133,7 +133,7 @@ impl fmt::Display for Listener {
 }
 
 /// How the host was before the activation.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Baseline {
     /// Each check's result, by name.
     #[serde(default)]
@@ -147,7 +147,7 @@ pub struct Baseline {
 }
 
 /// What the checks of one stage found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Report {
     /// The stage.
     pub stage: Stage,

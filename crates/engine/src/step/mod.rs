@@ -22,7 +22,7 @@ use crate::state::{Open, Phase, State};
 use crate::version::{Now, VersionId};
 
 /// What follows from an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Step {
     /// What the host is in the middle of now.
     pub state: State,

@@ -1,7 +1,7 @@
 //! Somebody came to look after a transaction: after a crash, or a reboot.
 
 use super::prepare::reject;
-use super::rollback::{ended, put_back, put_back_unrun};
+use super::rollback::{put_back, put_back_unrun};
 use super::{Step, todo};
 use crate::event::Running;
 use crate::reason::{Outcome, Reason};
@@ -33,16 +33,17 @@ pub(super) fn resumed(open: &Open, now: &Now, running: &Running) -> Step {
             confirmed_by: confirmed_by.clone(),
             then: then(on_target),
         }),
-        Phase::RollingBack { cause, .. } => to(Phase::RollingBack {
+        Phase::Verifying { cause } | Phase::RebootingToGood { cause, .. } if on_target => {
+            back_in_the_bad_one(open, now, running, cause)
+        }
+        // Once more, even if the host is where it should be: an earlier rollback
+        // may have failed, and the trial still be in the boot order.
+        Phase::RollingBack { cause, .. }
+        | Phase::Verifying { cause }
+        | Phase::RebootingToGood { cause, .. } => to(Phase::RollingBack {
             cause: cause.clone(),
             then: then(on_target),
         }),
-        Phase::Verifying { cause } | Phase::RebootingToGood { cause, .. } if !on_target => {
-            ended(open, cause)
-        }
-        Phase::Verifying { cause } | Phase::RebootingToGood { cause, .. } => {
-            back_in_the_bad_one(open, now, running, cause)
-        }
     }
 }
 

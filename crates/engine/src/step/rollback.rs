@@ -1,7 +1,7 @@
 //! The way back.
 
 use super::{Step, todo, too_late, unexpected};
-use crate::action::Wait;
+use crate::action::{Action, Wait};
 use crate::event::Event;
 use crate::knowledge::Learned;
 use crate::reason::{Outcome, Reason};
@@ -36,7 +36,7 @@ fn go_back(open: &Open, now: &Now, reason: Reason, then: Then) -> Step {
 }
 
 /// Ends on the version before.
-pub(super) fn ended(open: &Open, cause: &Cause) -> Step {
+fn ended(open: &Open, cause: &Cause) -> Step {
     let outcome = Outcome::RolledBack {
         reason: cause.reason.clone(),
         escalated: cause.escalated,
@@ -115,8 +115,12 @@ pub(super) fn rebooting(
     };
     match event {
         Event::RebootFailed { .. } if !forced => force(),
-        // The deadman asks again.
-        Event::RebootFailed { .. } => Ok(Step::stay(open.clone(), Vec::new())),
+        // The deadman asks again; it may not have been possible to arm it.
+        Event::RebootFailed { .. } => {
+            let mut actions = todo::actions(open);
+            actions.retain(|a| matches!(a, Action::ArmDeadman { .. }));
+            Ok(Step::stay(open.clone(), actions))
+        }
         Event::Deadline { deadman } if deadman.wait == Wait::Reboot => force(),
         Event::Deadline { .. } | Event::SupervisorLost { .. } => {
             Ok(Step::stay(open.clone(), todo::actions(open)))

@@ -1,0 +1,102 @@
+//! The promises, as sentences that hold in every state.
+
+use engine::{Confirm, Outcome, Phase, Reason, Request, State};
+
+use super::world::{Rules, V, World, now};
+
+type Invariant = fn(&World, &Request, Rules) -> bool;
+
+pub const INVARIANTS: [(&str, Invariant); 11] = [
+    (
+        "P1: the boot loader's first choice is complete on the disk",
+        |w, _, _| w.staged || (w.default == V::Old && w.trial.unwrap_or(0) == 0),
+    ),
+    (
+        "P1: an entry on trial belongs to an open transaction",
+        |w, _, _| w.trial.is_none() || w.state != State::Idle || stranded(w),
+    ),
+    (
+        "P2: only a version that was healthy and agreed to becomes the default",
+        |w, _, _| w.default == V::Old || w.decided,
+    ),
+    (
+        "P2: a decision to keep needs healthy checks in this boot, and the word asked for",
+        |w, request, _| {
+            let keeping = |phase: &Phase| matches!(phase, Phase::Keeping { .. });
+            let first = w
+                .open()
+                .is_some_and(|o| keeping(&o.phase) && o.boot == now().boot);
+            let agreed = w.agreed || request.confirm == Confirm::Checks;
+            let before = w.default == V::New || w.kept_from_before;
+            !first || before || (w.healthy && agreed)
+        },
+    ),
+    (
+        "P3: an untried version is booted no more often than allowed",
+        |w, request, _| w.trial_boots <= request.attempts,
+    ),
+    (
+        "P4: a version that ran and was put back is bad until forgiven",
+        |w, _, _| {
+            let put_back = matches!(w.outcome, Some(Outcome::RolledBack { .. }));
+            !(put_back && w.ran)
+                || w.forgiven
+                || unjudged(w)
+                || w.knowledge.bad(&V::New.id()).is_some()
+        },
+    ),
+    (
+        "P4: a bad version is not taken on again",
+        |w, request, rules| {
+            let bad = w.knowledge.bad(&V::New.id()).is_some();
+            let asked = rules(&w.state, &w.knowledge, &now(), &World::request(request));
+            w.state != State::Idle || !bad || asked.is_err()
+        },
+    ),
+    (
+        "P5: the files of a version that runs or may boot stay",
+        |w, _, _| !w.removed_in_use,
+    ),
+    (
+        "P6: once nothing is open, a reboot uses up no attempt",
+        |w, _, _| w.state != State::Idle || w.trial.unwrap_or(0) == 0 || stranded(w),
+    ),
+    (
+        "P7: while an unproven version runs, somebody watches it",
+        |w, _, _| !w.unproven_runs() || w.watched() || stranded(w),
+    ),
+    (
+        "P10: every transaction that is over has an outcome that is true",
+        |w, _, _| match (&w.state, &w.outcome) {
+            (State::Open(_), _) | (State::Idle, None) => true,
+            (State::Idle, Some(Outcome::Kept { .. })) => w.default == V::New && w.decided,
+            (State::Idle, Some(Outcome::Rejected { .. })) => w.default == V::Old && !w.ran,
+            (State::Idle, Some(Outcome::RolledBack { .. })) => {
+                w.default == V::Old && w.active == Some(V::Old)
+            }
+            (State::Idle, Some(Outcome::Stranded { .. })) => w.running == V::New,
+        },
+    ),
+];
+
+fn stranded(w: &World) -> bool {
+    matches!(w.outcome, Some(Outcome::Stranded { .. }))
+}
+
+/// It was given up before it ran, and power was lost before that took effect.
+fn unjudged(w: &World) -> bool {
+    let Some(Outcome::RolledBack { reason, .. }) = &w.outcome else {
+        return false;
+    };
+    matches!(
+        reason,
+        Reason::Aborted { .. } | Reason::ActivateFailed { .. } | Reason::SupervisorLost
+    )
+}
+
+impl World {
+    pub fn watched(&self) -> bool {
+        let timers = !self.deadmen.is_empty() || self.rebooting;
+        timers || self.worker.is_some() || self.restarting || !self.settled
+    }
+}

@@ -6,6 +6,7 @@
     missing_docs
 )]
 
+mod docs;
 mod fake_kernel;
 mod machine;
 mod packages;

@@ -225,12 +225,10 @@ impl Journal {
     /// The disk's.
     pub fn set_aside(&self, now: &Now, why: &JournalError) -> Result<Record, JournalError> {
         let _lock = self.lock()?;
-        let mut memory = self.salvage(&self.bytes()?);
+        let bytes = self.bytes()?;
+        let mut memory = self.salvage(&bytes);
         let name = self.unused_name();
-        let moved = durable::rename_and_sync(&*self.fs, &self.path(), &self.dir.join(&name));
-        self.disk(moved)?;
-        memory.end = 0;
-        memory.len = 0;
+        self.keep_as(&name, &bytes)?;
         let record = Record {
             format: FORMAT,
             seq: memory.seq + 1,
@@ -243,7 +241,22 @@ impl Journal {
             outcome: None,
             state: memory.state.clone(),
         };
-        self.append(&mut memory, record)
+        // In one step: without a journal, what is known would be forgotten.
+        let json = serde_json::to_vec(&record).map_err(JournalError::Encode)?;
+        let begun = durable::publish_file(&*self.fs, &self.path(), &frame::encode(&json), 0o644);
+        self.disk(begun)?;
+        memory.take_in(record.clone());
+        Ok(record)
+    }
+
+    /// Gives the journal a second name; where that cannot be, a copy.
+    fn keep_as(&self, name: &str, bytes: &[u8]) -> Result<(), JournalError> {
+        let aside = self.dir.join(name);
+        let kept = match self.fs.hard_link(&self.path(), &aside) {
+            Ok(()) => durable::Doing::doing(self.fs.sync_dir(&self.dir), "sync", &self.dir),
+            Err(_) => durable::publish_file(&*self.fs, &aside, bytes, 0o644),
+        };
+        self.disk(kept)
     }
 
     fn lock(&self) -> Result<Box<dyn FsLock>, JournalError> {

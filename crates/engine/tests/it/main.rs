@@ -1,6 +1,7 @@
 //! Tests of the engine crate from outside.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
+mod crash_journal;
 mod explore;
 
 #[test]

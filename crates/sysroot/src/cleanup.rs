@@ -24,8 +24,7 @@ pub struct CleanupReport {
 }
 
 impl Sysroot {
-    /// Removes a deployment that is in no boot entry. Its files go first to where
-    /// nothing takes them for a deployment.
+    /// Removes a deployment that is in no boot entry.
     ///
     /// # Errors
     /// That it must stay: it has a boot entry, runs, or is pinned; or the
@@ -113,7 +112,8 @@ impl Sysroot {
         }
     }
 
-    fn remove_deployment(&self, id: &DeploymentId) -> Result<()> {
+    /// Its files go first to where nothing takes them for a deployment.
+    pub(crate) fn remove_deployment(&self, id: &DeploymentId) -> Result<()> {
         let (fs, layout) = (self.fs(), self.layout());
         let dir = layout.deployment(id);
         let away = layout.staging().join(id.dir_name());

@@ -122,18 +122,31 @@ impl Kernel {
     /// Copies what is not there, or not as it should be, into `dir`.
     pub(crate) fn install(&self, fs: &dyn Fs, dir: &Path) -> Result<()> {
         durable::create_dir_all(fs, dir, 0o755)?;
+        let temporary = |file: &KernelFile| dir.join(format!(".{}.tmp", file.name));
+        let installed = self.copy_into(fs, dir, &temporary);
+        if installed.is_err() {
+            // The first error is the one that matters.
+            for file in self.files() {
+                let _ = durable::remove_tree(fs, &temporary(file));
+            }
+        }
+        installed
+    }
+
+    fn copy_into(
+        &self,
+        fs: &dyn Fs,
+        dir: &Path,
+        temporary: &dyn Fn(&KernelFile) -> PathBuf,
+    ) -> Result<()> {
         let mut batch = Batch::new();
         for file in self.files() {
-            let to = dir.join(&file.name);
+            let (tmp, to) = (temporary(file), dir.join(&file.name));
             if exists(fs, &to) && digest(fs, &to, None)? == file.sha256 {
                 continue;
             }
-            let tmp = dir.join(format!(".{}.tmp", file.name));
             durable::remove_tree(fs, &tmp)?;
-            if let Err(e) = copy(fs, &file.source, &tmp) {
-                let _ = durable::remove_tree(fs, &tmp);
-                return Err(e.into());
-            }
+            copy(fs, &file.source, &tmp)?;
             batch.add(tmp, to);
         }
         Ok(batch.publish(fs, dir)?)

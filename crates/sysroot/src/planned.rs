@@ -87,6 +87,14 @@ impl Sysroot {
         })
     }
 
+    /// Whether a deployment has its tree and a kernel, as far as that can be seen
+    /// without reading it.
+    pub(crate) fn can_boot(&self, id: &DeploymentId, listed: Option<&ListedEntry>) -> bool {
+        let dir = self.layout().deployment(id);
+        let installed = listed.is_some_and(|e| self.installed(e).is_some());
+        self.fs().metadata(&dir).is_ok() && (installed || kernel::locate(self.fs(), &dir).is_ok())
+    }
+
     /// Keeps the kernel of an entry that is there, or installs it.
     fn kernel_of(
         &self,

@@ -29,15 +29,20 @@ impl Sysroot {
     /// Publishes a boot order. When this returns, it is what the next start of
     /// the machine goes by; when it fails, the old one still is.
     ///
+    /// Entries besides the default and the trial that cannot boot any more, since
+    /// somebody deleted their files, are left out and told: they must not stand
+    /// in the way of going back.
+    ///
     /// For a trial the state sector is written first. Until the switch it names
     /// a configuration that is not the published one, which means nothing.
     ///
     /// # Errors
-    /// An order without a good deployment, one that is not there or has no
-    /// kernel, no state sector to count in, or the disk's.
+    /// An order without a good deployment, a default or trial that is not there or
+    /// has no kernel, no state sector to count in, or the disk's.
     pub fn publish(&self, order: &BootOrder, monitor: &dyn Monitor) -> Result<ConfigId> {
         order.check()?;
         let _lock = self.lock()?;
+        let order = &self.without_unbootable(order, monitor)?;
         if let Some(config) = self.stands(order) {
             return Ok(config);
         }
@@ -52,7 +57,10 @@ impl Sysroot {
             order: order.clone(),
         };
         self.write_loader(version, &published, &planned, &config)?;
-        self.write_refs(version, &planned)?;
+        if let Err(e) = self.write_refs(version, &planned) {
+            // A damaged repository must not stand in the way of going back.
+            monitor.note(&format!("cannot keep the commits from being pruned: {e}"));
+        }
         step(monitor, 2);
         self.reach_disk()?;
         step(monitor, 3);
@@ -62,16 +70,34 @@ impl Sysroot {
         Ok(config.id())
     }
 
+    fn without_unbootable(&self, order: &BootOrder, monitor: &dyn Monitor) -> Result<BootOrder> {
+        let entries = self.entries()?;
+        let bootable = |id: &DeploymentId| {
+            let listed = entries.iter().find(|e| e.deployment == *id);
+            let fine = self.can_boot(id, listed);
+            if !fine {
+                monitor.note(&format!("{id} cannot boot any more and is left out"));
+            }
+            fine
+        };
+        let mut order = order.clone();
+        let fallbacks = order.good.split_off(1);
+        let kept = fallbacks.into_iter().filter(|id| bootable(id));
+        order.good.extend(kept.collect::<Vec<_>>());
+        order.bad.retain(bootable);
+        Ok(order)
+    }
+
     /// Whether this order is published already and nothing of it is damaged. A
     /// trial is always published anew: its attempts begin again.
     fn stands(&self, order: &BootOrder) -> Option<ConfigId> {
         let published = self.published().ok()?;
         let config = self.boot_config().ok()?;
-        let whole = self
-            .entries()
-            .ok()?
-            .iter()
-            .all(|e| self.installed(e).is_some());
+        let entries = self.entries().ok()?;
+        let whole = entries.iter().all(|e| {
+            let tree = self.layout().deployment(&e.deployment);
+            self.fs().metadata(&tree).is_ok() && self.installed(e).is_some()
+        });
         let same = order.trial.is_none() && published.order == *order && whole;
         let written = |file: &PublishedFile| {
             let path = self.layout().loader().join(file.name);

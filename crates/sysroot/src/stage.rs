@@ -70,11 +70,22 @@ impl Sysroot {
         let tree = self.layout().staging().join(id.dir_name());
         let made = self.build(request, &id, &tree, monitor);
         if made.is_err() {
-            // The first error is the one that matters.
-            let _ = durable::remove_tree(self.fs(), &self.layout().staging());
-            let _ = durable::remove_tree(self.fs(), &self.layout().origin(&id));
+            self.discard(&id);
         }
         made
+    }
+
+    /// Removes what a failed staging left, as far as that goes: the first error is
+    /// the one that matters.
+    fn discard(&self, id: &DeploymentId) {
+        let named = self.fs().metadata(&self.layout().deployment(id)).is_ok();
+        if named {
+            let _ = self.remove_deployment(id);
+        } else {
+            let _ = durable::remove_tree(self.fs(), &self.layout().origin(id));
+            let _ = self.repo().set_ref(&keeping_ref(id), None);
+        }
+        let _ = durable::remove_tree(self.fs(), &self.layout().staging());
     }
 
     /// A name that no deployment has.

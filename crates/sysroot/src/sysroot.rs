@@ -122,13 +122,18 @@ impl Sysroot {
             .collect())
     }
 
-    /// Every deployment: those with a boot entry in their order, then the others.
+    /// Every deployment that has its directory: those with a boot entry in their
+    /// order, then the others.
     ///
     /// # Errors
     /// The disk's, or a boot entry that cannot be made sense of.
     pub fn deployments(&self) -> Result<Vec<Deployment>> {
         let published = self.published()?;
-        let entries = self.entries()?;
+        let mut entries = self.entries()?;
+        entries.retain(|e| {
+            let tree = self.layout.deployment(&e.deployment);
+            self.fs.metadata(&tree).is_ok()
+        });
         let mut all = Vec::new();
         for entry in &entries {
             let standing = published.standing(&entry.deployment);

@@ -300,7 +300,11 @@ fn a_full_disk_leaves_the_old_order() {
         assert!(old.iter().all(|d| all.iter().any(|a| a.id == d.id)));
         for deployment in all.iter().filter(|d| d.id.checksum == third) {
             is_whole(fs, &deployment.id, "3");
+            assert_eq!(deployment.origin.refspec(), Some("debian/main"));
         }
+        // Nothing without a deployment is kept.
+        let refs = open(fs).repo().refs(Some("backstop/deployed")).unwrap();
+        assert_eq!(refs.len(), all.len(), "call {call}");
         upgrade(fs).unwrap();
     });
     println!("{calls} calls failed");

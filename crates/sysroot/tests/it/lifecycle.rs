@@ -289,3 +289,38 @@ fn entries_changed_by_hand_are_noticed() {
     host.publish(&[&good], None);
     assert_ne!(loader(), after);
 }
+
+#[test]
+fn deleted_deployments_do_not_stand_in_the_way() {
+    let host = Host::new();
+    let mut ids = Vec::new();
+    for n in ["1", "2", "3"] {
+        ids.push(host.stage(host.version(n, &[]), ids.last()).deployment);
+        host.publish(&ids.iter().rev().collect::<Vec<_>>(), None);
+    }
+    // By hand: one good deployment, and the commit of another.
+    durable::remove_tree(&durable::RealFs, &host.tree(&ids[0])).unwrap();
+    let left = host.sysroot.deployments().unwrap();
+    assert_eq!(left.len(), 2);
+    let commit = ids[1].checksum.to_string();
+    let object = host.root().join("ostree/repo/objects").join(&commit[..2]);
+    fs::remove_file(object.join(format!("{}.commit", &commit[2..]))).unwrap();
+    let told = monitor::Recorded::default();
+    let wanted = order(&[&ids[1], &ids[0]], None);
+    host.sysroot.publish(&wanted, &told).unwrap();
+    assert_eq!(host.boot(), ids[1]);
+    assert_eq!(
+        host.sysroot.published().unwrap().order.good,
+        [ids[1].clone()]
+    );
+    let notes = told.notes.lock().unwrap().join("\n");
+    assert!(
+        notes.contains("left out") && notes.contains("pruned"),
+        "{notes}"
+    );
+    // The default itself cannot be left out.
+    let wanted = order(&[&ids[0], &ids[1]], None);
+    let refused = host.sysroot.publish(&wanted, &Silent);
+    assert!(matches!(refused, Err(Error::NoDeployment(_))));
+    assert_eq!(host.boot(), ids[1]);
+}

@@ -22,6 +22,8 @@ pub const BRANCH: &str = "debian/testbed";
 pub const STATEROOT: &str = "debian";
 /// Kernel arguments that show the boot on the console and make it quick.
 const KARGS: &[&str] = &["console=ttyS0", "quiet", "mitigations=off"];
+/// What a fixture with a few hosts may take, in bytes.
+const ROOM: u64 = 8 << 30;
 /// Speed of the guest's serial console.
 const SERIAL: u32 = 115_200;
 
@@ -196,6 +198,22 @@ impl Drop for Fixture {
             let _ = durable::remove_tree(&*self.fs, &self.dir);
         }
     }
+}
+
+/// An empty directory for a fixture: in memory where there is plenty of it,
+/// because hosts are made of many small synced writes; else in `/var/tmp`.
+///
+/// # Errors
+/// The directory cannot be made.
+pub fn work_dir() -> Result<tempfile::TempDir> {
+    let memory = Path::new("/dev/shm");
+    let room = |p: &Path| rustix::fs::statvfs(p).map_or(0, |s| s.f_bavail * s.f_frsize);
+    let at = match room(memory) {
+        room if room >= ROOM => memory,
+        _ => Path::new("/var/tmp"),
+    };
+    let dir = tempfile::Builder::new().prefix("backstop-").tempdir_in(at);
+    dir.doing("make a directory in", at)
 }
 
 /// The `backstop` program to put into trees: the one named by `BACKSTOP_BIN`,

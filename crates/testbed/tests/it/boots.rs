@@ -20,7 +20,7 @@ fn a_container_boots_what_the_sysroot_says() {
     if !support::able(&[packages::ROOT, packages::CONTAINER]) {
         return;
     }
-    let tmp = tempfile::tempdir_in("/var/tmp").unwrap();
+    let tmp = fixture::work_dir().unwrap();
     let fixture = new(tmp.path());
     let sysroot = fixture.sysroot(fixture::BRANCH, "host", &Silent).unwrap();
     let log = tmp.path().join("console.log");
@@ -47,7 +47,7 @@ fn one_image_boots_with_both_firmwares() {
     if !support::able(&needs) {
         return;
     }
-    let tmp = tempfile::tempdir_in("/var/tmp").unwrap();
+    let tmp = fixture::work_dir().unwrap();
     let fixture = new(tmp.path());
     fixture.add(2, Recipe::Good, "v2", &Silent).unwrap();
     let image = fixture.image(fixture::BRANCH, "disk.img", &Silent).unwrap();

@@ -149,7 +149,7 @@ impl Action {
         matches!(self, Self::Stage | Self::Preflight | Self::RunChecks { .. })
     }
 
-    /// What it does, for a timeline: `"staging"`.
+    /// What it does, in a few words: `"staging"`.
     #[must_use]
     pub fn doing(&self) -> &'static str {
         match self {
@@ -164,6 +164,18 @@ impl Action {
             Self::Reboot { force: true } => "rebooting by force",
             Self::DisarmDeadman => "disarming the deadman",
             Self::Discard => "removing what was staged",
+        }
+    }
+}
+
+/// What it does, with all details.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.doing())?;
+        match self {
+            Self::ArmDeadman { deadman, after } => write!(f, " {deadman} ({} s)", after.as_secs()),
+            Self::RunChecks { stage } => write!(f, " ({stage})"),
+            _ => Ok(()),
         }
     }
 }

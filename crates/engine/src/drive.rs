@@ -104,7 +104,8 @@ impl Driver<'_> {
     /// # Errors
     /// Why it was refused, or could not be written down.
     pub fn request(&mut self, request: Request) -> Result<Pause, DriveError> {
-        let previous = self.host.running().map_err(DriveError::Host)?.version;
+        let booted = self.host.running().map_err(DriveError::Host)?.version;
+        let previous = self.journal.load()?.active(&self.now()?.boot, &booted);
         let tx = TxId(0);
         self.feed(Event::Requested {
             tx,
@@ -317,25 +318,20 @@ impl Driver<'_> {
         after: Duration,
         state: &State,
     ) -> Option<Event> {
-        let error = match self.host.arm_deadman(deadman, after) {
-            Ok(()) => {
-                // Only now: there is no instant without a timer.
-                let disarmed = self.host.disarm_deadman(transaction, Some(deadman));
-                self.best_effort(disarmed);
-                return None;
+        if let Err(e) = self.host.arm_deadman(deadman, after) {
+            let (tx, error) = (transaction.id, chain(&*e));
+            let phase = state.open().map(|open| &open.phase);
+            if matches!(phase, Some(Phase::Activating { .. } | Phase::Trial(_))) {
+                return Some(Event::Unguarded { tx, error });
             }
-            Err(e) => format!("cannot arm the deadman: {}", chain(&*e)),
-        };
-        let tx = transaction.id;
-        match state.open().map(|open| &open.phase) {
-            Some(Phase::Activating { .. }) => Some(Event::ActivateFailed { tx, error }),
-            Some(Phase::Trial(trial)) if !trial.healthy => Some(Event::ChecksBroken { tx, error }),
-            Some(Phase::Trial(_)) => Some(Event::Aborted { tx, by: error }),
-            _ => {
-                self.observer.note(&error);
-                None
-            }
+            self.observer
+                .note(&format!("cannot arm the deadman: {error}"));
+            return None;
         }
+        // Only now: there is no instant without a timer.
+        let disarmed = self.host.disarm_deadman(transaction, Some(deadman));
+        self.best_effort(disarmed);
+        None
     }
 
     fn best_effort(&self, result: Result<(), HostError>) {

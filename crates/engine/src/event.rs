@@ -10,7 +10,7 @@ use crate::version::{TxId, VersionId};
 /// What the host finds itself running.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Running {
-    /// The version that was booted. A live activation does not change it.
+    /// The version that was booted. A live trial does not change it.
     pub version: VersionId,
     /// Boots left to the entry on trial, where the boot loader keeps such a
     /// count and it can be read.
@@ -109,6 +109,13 @@ pub enum Event {
     },
     /// The checks could not be run.
     ChecksBroken {
+        /// For which transaction.
+        tx: TxId,
+        /// Why.
+        error: String,
+    },
+    /// A timer could not be started, and nothing unproven may run without one.
+    Unguarded {
         /// For which transaction.
         tx: TxId,
         /// Why.
@@ -227,6 +234,7 @@ impl Event {
             | Self::ChecksPassed { tx }
             | Self::ChecksFailed { tx, .. }
             | Self::ChecksBroken { tx, .. }
+            | Self::Unguarded { tx, .. }
             | Self::Confirmed { tx, .. }
             | Self::Aborted { tx, .. }
             | Self::SupervisorLost { tx }
@@ -265,6 +273,7 @@ impl Event {
             Self::ChecksPassed { .. } => "checks passed",
             Self::ChecksFailed { .. } => "checks failed",
             Self::ChecksBroken { .. } => "checks could not be run",
+            Self::Unguarded { .. } => "no deadman could be armed",
             Self::Confirmed { .. } => "confirmed",
             Self::Deadline { .. } => "time is over",
             Self::Aborted { .. } => "stopped",
@@ -282,4 +291,43 @@ impl Event {
             Self::Unknown => "something newer",
         }
     }
+
+    /// What there is to say about it, besides its name.
+    #[must_use]
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Self::Requested { request, .. } => {
+                let target = request.target.short();
+                Some(format!("{target}, {} trial", request.kind))
+            }
+            Self::StageFailed { error, .. }
+            | Self::PreflightBroken { error, .. }
+            | Self::ActivateFailed { error, .. }
+            | Self::ChecksBroken { error, .. }
+            | Self::Unguarded { error, .. }
+            | Self::KeepFailed { error, .. }
+            | Self::RollbackFailed { error, .. }
+            | Self::RebootFailed { error, .. } => Some(error.clone()),
+            Self::PreflightFailed { failures, .. } => Some(listed(failures)),
+            Self::ChecksFailed { report, .. } => Some(listed(&Failure::of(report))),
+            Self::Postponed { why, .. } => Some(why.clone()),
+            Self::Resumed(running) => Some(format!("running {}", running.version.short())),
+            Self::Confirmed { by, .. } | Self::Aborted { by, .. } => Some(format!("by {by}")),
+            Self::Deadline { deadman } => Some(deadman.wait.missed().to_owned()),
+            Self::Forgiven { version, by } | Self::Condemned { version, by } => {
+                Some(format!("{}, by {by}", version.short()))
+            }
+            Self::Pinned { version } | Self::Unpinned { version } => {
+                Some(version.short().to_owned())
+            }
+            Self::SetAside { name, why } => Some(format!("as {name}: {why}")),
+            _ => None,
+        }
+    }
+}
+
+/// `check (why), check (why)`.
+fn listed(failures: &[Failure]) -> String {
+    let words: Vec<_> = failures.iter().map(ToString::to_string).collect();
+    words.join(", ")
 }

@@ -13,9 +13,9 @@ use crate::event::Event;
 use crate::frame;
 use crate::knowledge::{Knowledge, Learned};
 use crate::reason::Outcome;
-use crate::state::State;
+use crate::state::{Phase, State, Then};
 use crate::step::Step;
-use crate::version::Now;
+use crate::version::{BootId, Now, VersionId};
 
 /// The format this program writes, and the newest it reads.
 const FORMAT: u32 = 1;
@@ -45,6 +45,21 @@ pub struct Record {
     pub state: State,
 }
 
+/// The record's line in a timeline.
+impl std::fmt::Display for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.event.name())?;
+        if let Some(detail) = self.event.detail() {
+            write!(f, ": {detail}")?;
+        }
+        match (&self.outcome, self.state.open()) {
+            (Some(outcome), _) => write!(f, " -> {outcome}"),
+            (None, Some(open)) => write!(f, " -> {}", open.phase.name()),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
 /// What the journal says.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Memory {
@@ -54,6 +69,8 @@ pub struct Memory {
     pub knowledge: Knowledge,
     /// The last record's number; 0 when there is none.
     pub seq: u64,
+    /// What was last kept of a live trial, and in which boot.
+    kept_live: Option<(BootId, VersionId)>,
     /// Where the next record goes; what lies behind is a torn tail.
     end: u64,
     /// How long the file is.
@@ -322,7 +339,10 @@ impl Journal {
         for content in frame::decode(bytes).contents {
             let known = serde_json::from_slice::<Format>(content).is_ok_and(|f| f.format <= FORMAT);
             match serde_json::from_slice::<Record>(content) {
-                Ok(record) if known => memory.take_in(record),
+                Ok(record) if known => {
+                    memory.infer(&record);
+                    memory.take_in(record);
+                }
                 _ => memory.take_in_lesson(content),
             }
         }
@@ -379,14 +399,51 @@ impl Writer<'_> {
 }
 
 impl Memory {
+    /// The version that is active: the one booted, or one kept live since.
+    #[must_use]
+    pub fn active(&self, boot: &BootId, booted: &VersionId) -> VersionId {
+        match &self.kept_live {
+            Some((in_boot, version)) if in_boot == boot => version.clone(),
+            _ => booted.clone(),
+        }
+    }
+
     /// Takes in one more record.
     fn take_in(&mut self, record: Record) {
         self.seq = record.seq;
+        if let (Some(Outcome::Kept { .. }), Some(open)) = (&record.outcome, self.state.open()) {
+            // Agreed to before a reboot, it is the default, but not yet active.
+            let here = Then::Verify;
+            if matches!(open.phase, Phase::Keeping { then, .. } if then == here) {
+                let version = open.transaction.target().clone();
+                self.kept_live = Some((record.now.boot.clone(), version));
+            }
+        }
         for learned in &record.learned {
             let when = record.now.time;
             self.knowledge.learn(learned, when);
         }
         self.state = record.state;
+    }
+
+    /// Learns what a lost record may have said: a version that is being put back
+    /// is taken to be bad.
+    fn infer(&mut self, record: &Record) {
+        let Some(open) = record.state.open() else {
+            return;
+        };
+        let (Phase::RollingBack { cause, .. }
+        | Phase::Verifying { cause }
+        | Phase::RebootingToGood { cause, .. }) = &open.phase
+        else {
+            return;
+        };
+        let version = open.transaction.target().clone();
+        if self.knowledge.standing(&version).is_none() {
+            let reason = cause.reason.clone();
+            let bad = Learned::Bad { version, reason };
+            self.knowledge.learn(&bad, record.now.time);
+        }
     }
 
     /// Takes in what can be understood of a record that cannot be. Where the

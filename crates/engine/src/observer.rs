@@ -45,15 +45,10 @@ impl Timeline {
 
 impl Observer for Timeline {
     fn recorded(&self, record: &Record) {
-        let phase = record.state.open().map_or("idle", |open| open.phase.name());
-        let mut line = format!("{} -> {phase}", record.event.name());
-        if let Some(outcome) = &record.outcome {
-            line = format!("{line}: {outcome}");
-        }
-        self.add(line);
+        self.add(record.to_string());
     }
     fn acting(&self, action: &Action) {
-        self.add(format!("  {}", action.doing()));
+        self.add(format!("  {action}"));
     }
     fn note(&self, message: &str) {
         self.add(format!("  note: {message}"));

@@ -28,6 +28,12 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.check, self.why)
+    }
+}
+
 /// Why a version was turned down or put back.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "why")]
@@ -64,6 +70,11 @@ pub enum Reason {
     },
     /// The checks could not be run.
     ChecksBroken {
+        /// What stood in the way.
+        error: String,
+    },
+    /// No deadman could be armed to guard it.
+    Unguarded {
         /// What stood in the way.
         error: String,
     },
@@ -125,6 +136,7 @@ impl fmt::Display for Reason {
             Self::ActivateFailed { error } => write!(f, "activation failed: {error}"),
             Self::ChecksFailed { failures } => list(f, "unhealthy", failures),
             Self::ChecksBroken { error } => write!(f, "checks could not be run: {error}"),
+            Self::Unguarded { error } => write!(f, "no deadman could be armed: {error}"),
             Self::Deadline { wait } => write!(f, "{}", wait.missed()),
             Self::SupervisorLost => f.write_str("the supervisor died"),
             Self::Rebooted => f.write_str("rebooted or lost power during the live trial"),
@@ -160,7 +172,7 @@ fn list(f: &mut fmt::Formatter<'_>, what: &str, failures: &[Failure]) -> fmt::Re
     write!(f, "{what}: ")?;
     for (i, failure) in failures.iter().enumerate() {
         let comma = if i == 0 { "" } else { ", " };
-        write!(f, "{comma}{} ({})", failure.check, failure.why)?;
+        write!(f, "{comma}{failure}")?;
     }
     Ok(())
 }

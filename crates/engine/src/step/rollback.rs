@@ -6,6 +6,7 @@ use crate::event::Event;
 use crate::knowledge::Learned;
 use crate::reason::{Outcome, Reason};
 use crate::refusal::Refusal;
+use crate::request::TrialKind;
 use crate::state::{Cause, Open, Phase, Then};
 use crate::version::Now;
 
@@ -21,8 +22,14 @@ pub(super) fn put_back(open: &Open, now: &Now, reason: Reason, then: Then) -> St
 }
 
 /// Puts everything back for a version that never ran, of which nothing is known.
+/// (A live activation that was broken off and could not be taken up again may
+/// have left it half active.)
 pub(super) fn put_back_unrun(open: &Open, now: &Now, reason: Reason) -> Step {
-    go_back(open, now, reason, Then::End)
+    let then = match open.transaction.request.kind {
+        TrialKind::Live => Then::Verify,
+        TrialKind::Boot => Then::End,
+    };
+    go_back(open, now, reason, then)
 }
 
 fn go_back(open: &Open, now: &Now, reason: Reason, then: Then) -> Step {

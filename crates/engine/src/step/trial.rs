@@ -36,6 +36,10 @@ pub(super) fn activating(
         Event::ActivateFailed { error, .. } => Reason::ActivateFailed {
             error: error.clone(),
         },
+        Event::Unguarded { error, .. } => {
+            let error = error.clone();
+            return Ok(put_back_unrun(open, now, Reason::Unguarded { error }));
+        }
         Event::Aborted { by, .. } => Reason::Aborted { by: by.clone() },
         Event::SupervisorLost { .. } => Reason::SupervisorLost,
         Event::Deadline { deadman } if live && deadman.wait == Wait::Checks => {
@@ -105,6 +109,9 @@ pub(super) fn on_trial(
             failures: Failure::of(report),
         },
         Event::ChecksBroken { error, .. } if !trial.healthy => Reason::ChecksBroken {
+            error: error.clone(),
+        },
+        Event::Unguarded { error, .. } => Reason::Unguarded {
             error: error.clone(),
         },
         Event::SupervisorLost { .. } if !trial.healthy => Reason::SupervisorLost,

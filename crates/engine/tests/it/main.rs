@@ -3,6 +3,8 @@
 
 mod crash_journal;
 mod explore;
+mod scripts;
+mod simulated;
 
 #[test]
 fn every_file_here_is_a_module() {

@@ -138,12 +138,11 @@ impl World {
     /// As `Driver` does it: nothing unproven runs without a timer.
     fn unarmed(&self) -> Option<Event> {
         let (tx, error) = (TX, "cannot arm".to_owned());
-        match &self.open()?.phase {
-            Phase::Activating { .. } => Some(Event::ActivateFailed { tx, error }),
-            Phase::Trial(trial) if !trial.healthy => Some(Event::ChecksBroken { tx, error }),
-            Phase::Trial(_) => Some(Event::Aborted { tx, by: error }),
-            _ => None,
-        }
+        let guarded = matches!(
+            self.open()?.phase,
+            Phase::Activating { .. } | Phase::Trial(_)
+        );
+        guarded.then_some(Event::Unguarded { tx, error })
     }
 }
 

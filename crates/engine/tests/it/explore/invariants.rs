@@ -90,7 +90,10 @@ fn unjudged(w: &World) -> bool {
     };
     matches!(
         reason,
-        Reason::Aborted { .. } | Reason::ActivateFailed { .. } | Reason::SupervisorLost
+        Reason::Aborted { .. }
+            | Reason::ActivateFailed { .. }
+            | Reason::SupervisorLost
+            | Reason::Unguarded { .. }
     )
 }
 

@@ -68,7 +68,11 @@ pub enum Error {
     #[error("this boot order cannot be published: {0}")]
     Order(&'static str),
     /// There is no state sector to count attempts in.
-    #[error("no attempts can be counted, because the state sector {} is missing or unusable", path.display())]
+    #[error(
+        "no attempts can be counted, because the state sector {} is missing or unusable (is its \
+         filesystem mounted?)",
+        path.display()
+    )]
     Sector {
         /// Where it should be.
         path: PathBuf,

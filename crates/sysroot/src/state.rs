@@ -4,6 +4,7 @@ use std::path::{Component, PathBuf};
 
 use boot::sector::SIZE;
 use boot::{ConfigId, StateSector};
+use durable::Doing;
 use serde::{Deserialize, Serialize};
 
 use crate::sysroot::Sysroot;
@@ -76,7 +77,7 @@ impl Sysroot {
         durable::create_dir_all(self.fs(), &self.layout().memory(), 0o755)?;
         durable::publish_file(self.fs(), &path, text.as_bytes(), 0o644)?;
         if self.state_sector().is_err() {
-            self.write_sector(&StateSector::fresh(ConfigId::of(b""), 0))?;
+            self.make_sector(&StateSector::fresh(ConfigId::of(b""), 0))?;
         }
         Ok(())
     }
@@ -121,20 +122,29 @@ impl Sysroot {
     /// Writes the sector in the blocks it has. One that is missing or of another
     /// length is made anew; it means nothing to the bootloader until then.
     pub(crate) fn write_sector(&self, sector: &StateSector) -> Result<()> {
+        let settings = self.boot_settings()?;
+        let path = self.path().join(&settings.state_sector);
+        let fs = self.fs();
+        if fs.metadata(&path).is_ok_and(|m| m.size == SIZE as u64) {
+            return Ok(durable::overwrite_in_place(fs, &path, &sector.encode())?);
+        }
+        let mounted = path.parent().is_some_and(|dir| fs.metadata(dir).is_ok());
+        if settings.loader == Loader::Grub && !mounted {
+            // A file in an empty mount point is none that GRUB will ever read.
+            return Err(Error::Sector { path, source: None });
+        }
+        self.make_sector(sector)
+    }
+
+    /// Makes the sector's file, with its directory.
+    fn make_sector(&self, sector: &StateSector) -> Result<()> {
         let path = self.state_sector_path()?;
         let fs = self.fs();
-        let bytes = sector.encode();
-        if fs.metadata(&path).is_ok_and(|m| m.size == SIZE as u64) {
-            return Ok(durable::overwrite_in_place(fs, &path, &bytes)?);
-        }
         let dir = path.parent().unwrap_or(self.path());
         durable::create_dir_all(fs, dir, 0o755)?;
-        durable::publish_file(fs, &path, &bytes, 0o644)?;
+        durable::publish_file(fs, &path, &sector.encode(), 0o644)?;
         // GRUB replays no journal: the new file's place must be on the disk.
-        Ok(durable::Doing::doing(
-            fs.checkpoint(dir),
-            "checkpoint",
-            dir,
-        )?)
+        let checkpoint = fs.checkpoint(dir);
+        Ok(checkpoint.doing("checkpoint", dir)?)
     }
 }

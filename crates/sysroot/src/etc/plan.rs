@@ -127,6 +127,9 @@ impl Planner<'_> {
             }
             (true, None) if self.base(at).is_some() => {
                 self.actions.push(Action::Create(at.to_owned()));
+                if self.base(at) != self.local(at) {
+                    self.conflict(at, EtcConflict::DeletedInNew);
+                }
                 self.dir(at);
             }
             _ => self.replaced(at),
@@ -180,6 +183,7 @@ impl Planner<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// `name=content`, `name/` for a directory, `name/!` for one with other
     /// permissions, `name>target` for a symlink, `name|` for a pipe.
@@ -291,6 +295,7 @@ mod tests {
             ),
             ("d/ d/a=1", "d/", "d/ d/a=1", "d/", "d/a", &[]),
             // The new version drops a directory.
+            ("d/", "d/!", "", "d/!", "", &[("d", DeletedInNew)]),
             ("d/ d/a=1", "d/ d/a=1", "", "", "", &[]),
             (
                 "d/ d/a=1 d/b=1",
@@ -382,5 +387,65 @@ mod tests {
             new: tree("a=2 b=1"),
         };
         assert_eq!(plan(&trees), (vec![], EtcReport::default()));
+    }
+
+    /// Small trees of the same few names, so that they often clash.
+    fn any_tree() -> impl Strategy<Value = Tree> {
+        let names = prop::sample::select(vec!["a", "a/x", "a/x/y", "a.b", "b", "b/x"]);
+        let states = prop::sample::select(vec!["=1", "=2", ">t", "/", "/!"]);
+        prop::collection::btree_map(names, states, 0..6).prop_map(|items| {
+            let mut made = tree("");
+            for (name, state) in &items {
+                // A parent that is not there, or is no directory, holds nothing.
+                let parent = made.get(Path::new(name).parent().unwrap());
+                if parent.is_some_and(Node::is_dir) {
+                    made.0.extend(tree(&format!("{name}{state}")).0);
+                }
+            }
+            made
+        })
+    }
+
+    fn merge(base: &Tree, local: &Tree, new: &Tree) -> (Tree, EtcReport) {
+        let trees = Scanned {
+            base: base.clone(),
+            local: local.clone(),
+            new: new.clone(),
+        };
+        let (actions, report) = plan(&trees);
+        (result(&trees, &actions), report)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn one_side_alone_is_taken_as_it_is(base in any_tree(), other in any_tree()) {
+            let (merged, report) = merge(&base, &base, &other);
+            prop_assert_eq!((&merged, report), (&other, EtcReport::default()));
+            let (merged, report) = merge(&base, &other, &base);
+            prop_assert_eq!(&merged, &other);
+            prop_assert_eq!(report.conflicts, vec![]);
+            prop_assert_eq!(report.carried.is_empty(), base == other);
+            let (merged, report) = merge(&base, &other, &other);
+            prop_assert_eq!((&merged, report), (&other, EtcReport::default()));
+        }
+
+        #[test]
+        fn no_local_change_is_dropped(base in any_tree(), local in any_tree(), new in any_tree()) {
+            let (merged, report) = merge(&base, &local, &new);
+            for path in base.0.keys().chain(local.0.keys()) {
+                if base.get(path) == local.get(path) || path.as_os_str().is_empty() {
+                    continue;
+                }
+                let told = report.carried.iter().chain(report.conflicts.iter().map(|(p, _)| p));
+                let told: Vec<_> = told.collect();
+                match local.get(path) {
+                    Some(node) => prop_assert_eq!(merged.get(path), Some(node)),
+                    None => prop_assert_eq!(merged.get(path), None),
+                }
+                let same = local.get(path) == new.get(path);
+                prop_assert!(same || told.iter().any(|t| path.starts_with(t) || t.starts_with(path)));
+            }
+        }
     }
 }

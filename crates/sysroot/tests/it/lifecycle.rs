@@ -3,7 +3,7 @@
 use std::fs;
 
 use monitor::Silent;
-use sysroot::{BootOrder, Error, EtcConflict, Standing};
+use sysroot::{BootOrder, BootSettings, Error, EtcConflict, Loader, Standing};
 
 use crate::host::{Host, order, write};
 
@@ -117,6 +117,39 @@ fn a_damaged_sector_means_the_default() {
     // Another configuration's attempts are not this one's.
     fs::write(&path, &sector).unwrap();
     assert_eq!(host.boot(), good);
+}
+
+#[test]
+fn attempts_are_not_counted_where_grub_does_not_look() {
+    let host = Host::new();
+    let good = host.stage(host.version("1", &[]), None).deployment;
+    let settings = BootSettings {
+        state_sector: "boot/efi/backstop/state".into(),
+        loader: Loader::Grub,
+    };
+    host.sysroot.set_boot_settings(&settings).unwrap();
+    host.publish(&[&good], None);
+    let new = host.stage(host.version("2", &[]), Some(&good)).deployment;
+    host.publish(&[&good], Some(&new));
+    assert_eq!(host.boot(), new);
+    host.publish(&[&good], None);
+    // As when the EFI system partition is not mounted.
+    let esp = host.root().join("boot/efi");
+    fs::rename(esp.join("backstop"), host.root().join("elsewhere")).unwrap();
+    let refused = host.sysroot.publish(&order(&[&good], Some(&new)), &Silent);
+    assert!(matches!(refused, Err(Error::Sector { source: None, .. })));
+    assert!(!esp.join("backstop").exists());
+    assert_eq!(host.boot(), good);
+    host.publish(&[&new, &good], None);
+    assert_eq!(host.boot(), new);
+    for outside in ["../state", "/state"] {
+        let text = format!("state_sector = \"{outside}\"\nloader = \"grub\"\n");
+        write(&host.sysroot.layout().boot_settings(), &text);
+        assert!(matches!(
+            host.sysroot.boot_settings(),
+            Err(Error::Invalid { .. })
+        ));
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The program's integration tests: one binary, a module for each subject.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod by_hand;
 mod host;

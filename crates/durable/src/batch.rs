@@ -7,8 +7,12 @@ use crate::fs::Fs;
 use crate::moves::parent;
 use crate::{Doing, Result};
 
+/// Up to so many directories are synced one by one.
+const FEW_DIRS: usize = 8;
+
 /// Files written under temporary names, then published together: one sync of
-/// the filesystem, all the renames, one sync of each directory.
+/// the filesystem, all the renames, one sync of each directory (or of the
+/// filesystem again, where they are many).
 ///
 /// After a crash any subset of the files may be there, each one whole, because
 /// no rename is issued before the content of all of them is on the disk.
@@ -55,6 +59,11 @@ impl Batch {
         for (from, to) in &self.renames {
             fs.rename(from, to).doing("publish", to)?;
             dirs.insert(parent(to).to_owned());
+        }
+        // Each sync of a directory flushes the disk's cache; one of the whole
+        // filesystem does so once.
+        if dirs.len() > FEW_DIRS {
+            return fs.sync_filesystem(on).doing("sync the filesystem of", on);
         }
         for dir in dirs {
             fs.sync_dir(&dir).doing("sync", &dir)?;

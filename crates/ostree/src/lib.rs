@@ -54,6 +54,6 @@ pub use history::History;
 pub use listing::{Entry, Item};
 pub use object::{ObjectKind, ObjectName};
 pub use prune::{PruneOptions, PruneSummary};
-pub use pull::{PullOptions, PullSummary};
+pub use pull::{PullFiles, PullOptions, PullSummary};
 pub use refs::check_ref_name;
 pub use repo::Repo;

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use durable::LockMode;
+use durable::{Doing, LockMode};
 use monitor::{Monitor, Progress, Unit};
 
 use crate::format::{Commit, DirMeta, DirTree};
@@ -22,10 +22,22 @@ pub struct PullOptions {
     /// How many commits before the wanted one come along; `None`: all that the
     /// source has.
     pub depth: Option<u32>,
-    /// Hard-links files instead of reading them, where both repositories have the
-    /// same mode and are on one filesystem. Their digests are not checked then, so
-    /// the source must be trusted, now and later.
-    pub trusted_links: bool,
+    /// How files are brought over.
+    pub files: PullFiles,
+}
+
+/// How files are brought from one repository to another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PullFiles {
+    /// Read and verified; then linked where both repositories have the same mode,
+    /// filesystem and owner, else copied.
+    #[default]
+    Verified,
+    /// Linked without being read, where mode and filesystem allow it, else verified
+    /// and copied. Damage in the source comes along.
+    TrustedLinks,
+    /// Verified and copied. What happens to the source later does not matter.
+    Copies,
 }
 
 /// What came of a pull.
@@ -46,6 +58,8 @@ struct Pull<'a> {
     staging: &'a Staging<'a>,
     monitor: &'a dyn Monitor,
     depth: Option<u32>,
+    /// Whether files are read before they are linked.
+    verify: bool,
     /// Whether hard links are (still) worth a try.
     link: AtomicBool,
     seen: Mutex<HashSet<ObjectName>>,
@@ -102,6 +116,16 @@ impl Repo {
         self.set_ref(&target, Some(checksum))
     }
 
+    /// Whether both repositories belong to the same user, who may write in either:
+    /// then files that both share are no less safe than copies.
+    fn has_owner_of(&self, other: &Repo) -> Result<bool> {
+        let owner = |repo: &Repo| {
+            let objects = repo.path().join("objects");
+            Ok::<_, Error>(repo.fs().metadata(&objects).doing("look at", &objects)?.uid)
+        };
+        Ok(owner(self)? == owner(other)?)
+    }
+
     fn fetch(
         &self,
         from: &Repo,
@@ -111,13 +135,19 @@ impl Repo {
     ) -> Result<PullSummary> {
         let staging = Staging::begin(self)?;
         let same = from.mode() == self.mode();
+        let link = match options.files {
+            PullFiles::Verified => same && self.has_owner_of(from)?,
+            PullFiles::TrustedLinks => same,
+            PullFiles::Copies => false,
+        };
         let pull = Pull {
             from,
             to: self,
             staging: &staging,
             monitor,
             depth: options.depth,
-            link: AtomicBool::new(options.trusted_links && same),
+            verify: options.files != PullFiles::TrustedLinks,
+            link: AtomicBool::new(link),
             seen: Mutex::default(),
             done: AtomicU64::new(0),
         };
@@ -243,26 +273,36 @@ impl Pull<'_> {
         if self.to.has(&object)? {
             return Ok(());
         }
-        if self.link.load(Ordering::Relaxed) {
-            use io::ErrorKind::{CrossesDevices, PermissionDenied, TooManyLinks};
-            match self.staging.link(object, &self.from.object_path(&object)) {
-                Err(Error::Disk(e)) if e.source.kind() == TooManyLinks => {}
-                Err(Error::Disk(e))
-                    if matches!(e.source.kind(), CrossesDevices | PermissionDenied) =>
-                {
-                    self.link.store(false, Ordering::Relaxed);
-                }
-                Err(Error::Disk(e)) if e.source.kind() == io::ErrorKind::NotFound => {
-                    return Err(Error::Missing(object));
-                }
-                Err(other) => return Err(other),
-                Ok(()) => {
-                    self.staging.claim(object)?;
-                    return Ok(());
-                }
-            }
+        if self.link.load(Ordering::Relaxed) && self.link(object, buffer)? {
+            return Ok(());
         }
         let file = self.from.open_file(&object.checksum)?;
         self.staging.copy_file(object.checksum, file, buffer)
+    }
+
+    /// Links a file, once it is known to be whole; `false` when it has to be copied.
+    fn link(&self, object: ObjectName, buffer: &mut Vec<u8>) -> Result<bool> {
+        use io::ErrorKind::{CrossesDevices, NotFound, PermissionDenied, TooManyLinks};
+        if self.verify {
+            let file = self.from.open_file(&object.checksum)?;
+            // A sink takes everything.
+            let _ = file.copy_verified(object.checksum, buffer, &mut io::sink())?;
+        }
+        let Err(error) = self.staging.link(object, &self.from.object_path(&object)) else {
+            self.staging.claim(object)?;
+            return Ok(true);
+        };
+        match &error {
+            Error::Disk(e) => match e.source.kind() {
+                TooManyLinks => Ok(false),
+                CrossesDevices | PermissionDenied => {
+                    self.link.store(false, Ordering::Relaxed);
+                    Ok(false)
+                }
+                NotFound => Err(Error::Missing(object)),
+                _ => Err(error),
+            },
+            _ => Err(error),
+        }
     }
 }

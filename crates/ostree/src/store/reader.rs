@@ -1,10 +1,10 @@
 //! From the disk: metadata objects whole, files as a header and a stream.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 use durable::{Doing, FileKind, ReadSeek};
-use flate2::read::DeflateDecoder;
+use flate2::bufread::DeflateDecoder;
 
 use super::PIECE;
 use crate::checksum::Hasher;
@@ -26,6 +26,20 @@ pub(crate) struct FileObject {
 impl Read for FileObject {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.content.read(buf)
+    }
+}
+
+/// Compressed content; the file must end where it ends.
+struct Inflate(DeflateDecoder<BufReader<Box<dyn ReadSeek>>>);
+
+impl Read for Inflate {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = self.0.read(buf)?;
+        if len == 0 && !buf.is_empty() && !self.0.get_mut().fill_buf()?.is_empty() {
+            let why = "there is more after the compressed content";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        Ok(len)
     }
 }
 
@@ -250,12 +264,13 @@ impl Repo {
         file.read_exact(&mut header).map_err(cut)?;
         let (header, size) = FileHeader::decode_archive(&header).map_err(damaged)?;
         let content: Box<dyn Read + Send> = if header.is_symlink() {
+            if file.read(&mut [0]).map_err(cut)? != 0 {
+                return Err(damaged(Malformed::Cut));
+            }
             Box::new(io::empty())
         } else {
-            Box::new(DeflateDecoder::new(BufReader::with_capacity(
-                32 << 10,
-                file,
-            )))
+            let file = BufReader::with_capacity(32 << 10, file);
+            Box::new(Inflate(DeflateDecoder::new(file)))
         };
         Ok(FileObject {
             header,

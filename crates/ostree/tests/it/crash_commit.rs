@@ -8,7 +8,9 @@ use std::sync::Arc;
 use durable::sim::{Crashes, SimFs, View, When};
 use durable::{Attributes, FileKind, Fs};
 use monitor::Silent;
-use ostree::{CheckoutOptions, Checksum, CommitOptions, Links, PullOptions, Repo, RepoMode};
+use ostree::{
+    CheckoutOptions, Checksum, CommitOptions, Links, PullFiles, PullOptions, Repo, RepoMode,
+};
 
 const MODES: [RepoMode; 3] = [RepoMode::Bare, RepoMode::BareUser, RepoMode::Archive];
 
@@ -204,7 +206,11 @@ fn a_pull_is_there_whole_or_not_at_all() {
         let new = commit(&fs, "/from", 2).unwrap();
         let pull = |fs: &SimFs| {
             let options = PullOptions {
-                trusted_links: from == to,
+                files: if from == to {
+                    PullFiles::TrustedLinks
+                } else {
+                    PullFiles::Verified
+                },
                 ..PullOptions::default()
             };
             let what = ["main".to_owned()];

@@ -1,9 +1,13 @@
 //! Repositories as their users see them, alone and beside Debian's `ostree`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
+mod codec;
 mod crash_commit;
+mod damage;
 mod differential;
+mod life;
 mod sandbox;
+mod space;
 
 /// A test file that is not listed above would never run.
 #[test]

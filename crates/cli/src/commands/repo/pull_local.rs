@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Args;
 use durable::RealFs;
-use ostree::{PullOptions, Repo};
+use ostree::{PullFiles, PullOptions, Repo};
 use serde_json::json;
 
 use super::Context;
@@ -25,10 +25,13 @@ pub struct PullLocal {
     /// How many versions before each come along; -1: all
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     depth: i64,
-    /// Hard-link files instead of reading them: faster, but what is damaged there
-    /// is damaged here, now and later
+    /// Don't read files where they can be hard-linked: faster, but what is damaged
+    /// there is damaged here
     #[arg(long)]
     trusted: bool,
+    /// Copy files even where they can be hard-linked
+    #[arg(long, conflicts_with = "trusted")]
+    copy: bool,
 }
 
 impl PullLocal {
@@ -42,7 +45,11 @@ impl PullLocal {
         let options = PullOptions {
             remote: self.remote,
             depth: u32::try_from(self.depth).ok(),
-            trusted_links: self.trusted,
+            files: match (self.trusted, self.copy) {
+                (true, _) => PullFiles::TrustedLinks,
+                (_, true) => PullFiles::Copies,
+                _ => PullFiles::Verified,
+            },
         };
         let monitor = cx.monitor();
         let summary = repo

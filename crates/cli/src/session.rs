@@ -71,11 +71,10 @@ impl Session {
         Ok(agent::Policy::load(&self.host.checks_root()?)?)
     }
 
-    /// The version that is active: the one booted, or one kept live since.
+    /// The version that was booted.
     pub fn running(&mut self) -> anyhow::Result<engine::VersionId> {
-        let now = engine::Host::now(&mut self.host).map_err(as_anyhow)?;
-        let booted = engine::Host::running(&mut self.host).map_err(as_anyhow)?;
-        let memory = self.journal.load()?;
-        Ok(memory.active(&now.boot, &booted.version))
+        Ok(engine::Host::running(&mut self.host)
+            .map_err(as_anyhow)?
+            .version)
     }
 }

@@ -44,6 +44,10 @@ impl Sysroot {
         let _lock = self.lock()?;
         let order = &self.without_unbootable(order, monitor)?;
         if let Some(config) = self.stands(order) {
+            // Whoever published it may have died before it was in its place.
+            self.reach_disk()?;
+            let boot = self.layout().boot();
+            self.fs().checkpoint(&boot).doing("checkpoint", &boot)?;
             return Ok(config);
         }
         let version = self.boot_version()?.map_or(1, |v| v ^ 1);

@@ -12,14 +12,21 @@ pub const BACKSTOP: &str = env!("CARGO_BIN_EXE_backstop");
 /// A demonstration host, ended when dropped.
 pub struct DemoHost {
     dir: PathBuf,
-    _scratch: tempfile::TempDir,
+    _scratch: Option<tempfile::TempDir>,
 }
 
 impl DemoHost {
     /// A host that runs the first of its five versions.
     pub fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        let dir = scratch.path().join("host");
+        let mut host = Self::new_in(scratch.path());
+        host._scratch = Some(scratch);
+        host
+    }
+
+    /// The same, in a directory that outlives it.
+    pub fn new_in(scratch: &Path) -> Self {
+        let dir = scratch.join("host");
         let output = Command::new(BACKSTOP)
             .args(["demo", "--no-stories", "--dir"])
             .arg(&dir)
@@ -28,7 +35,7 @@ impl DemoHost {
         assert!(output.status.success(), "{}", text(&output));
         Self {
             dir,
-            _scratch: scratch,
+            _scratch: None,
         }
     }
 

@@ -1,8 +1,10 @@
 //! The program's integration tests: one binary, a module for each subject.
-#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stdout)]
 
 mod by_hand;
+mod full_disk;
 mod host;
+mod killed;
 mod story;
 
 #[test]

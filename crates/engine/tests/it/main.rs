@@ -3,8 +3,6 @@
 
 mod crash_journal;
 mod explore;
-mod refusals;
-mod remembering;
 mod scripts;
 mod simulated;
 

@@ -152,6 +152,32 @@ fn staging_leaves_what_boots_alone_and_no_half_deployment() {
     assert!(report.images > 150, "{report}");
 }
 
+/// `kill -9` in the middle, the same again, and then the power fails: what the
+/// second run says is published must be so for GRUB too.
+#[test]
+fn publishing_after_a_killed_publication_is_durable() {
+    let (fs, good, new) = on_trial();
+    let kept = order(&[&new, &good], None);
+    let done = fs.snapshot();
+    publish(&done, &kept).unwrap();
+    let (after, calls) = (Expected::of(&done), done.call_count());
+    for call in 0..calls {
+        let again = |fs: &SimFs| {
+            fs.die_at(call);
+            let _ = publish(fs, &kept);
+            fs.heal();
+            publish(fs, &kept).unwrap();
+        };
+        let crashes = Crashes::from(&fs).only_finished().per_point(30);
+        let grub = crashes.clone().view(View::BootLoader);
+        grub.check(again, |fs, _| {
+            let config = grub_boots(fs, &[&after]).0.config.id();
+            assert_eq!(config, after.config.id());
+        });
+        crashes.check(again, |fs, _| after.is_deployed(fs));
+    }
+}
+
 /// A publication that fails, for a full disk or a broken one, leaves the order
 /// that was; once it worked, the new one counts.
 #[test]

@@ -57,16 +57,17 @@ impl Runner {
         self
     }
 
-    /// How the system is now: each check once, without retries.
+    /// How the system is now: what a failure after the activation is compared
+    /// with. A check that passes within a few tries was not broken.
     #[must_use]
     pub fn baseline(&self, checks: &Checks, monitor: &dyn Monitor) -> Baseline {
-        let on_running = |c: &&Check| c.stages.iter().any(|s| *s != Stage::Preflight);
-        let mut once: Vec<Check> = checks.checks.iter().filter(on_running).cloned().collect();
-        for check in &mut once {
-            check.retries = 0;
+        let wanted = |c: &&Check| !compares(c) && c.stages.iter().any(|s| *s != Stage::Preflight);
+        let mut few: Vec<Check> = checks.checks.iter().filter(wanted).cloned().collect();
+        for check in &mut few {
+            check.retries = check.retries.min(2);
         }
         let nothing = Baseline::default();
-        let results = self.run_all(&once, Stage::Live, &nothing, monitor);
+        let results = self.run_all(&few, Stage::Live, &nothing, monitor);
         let facts = self.facts();
         Baseline {
             results: results.into_iter().map(|r| (r.name, r.status)).collect(),
@@ -165,6 +166,8 @@ impl Runner {
     /// Looks once.
     fn probe(&self, check: &Check, stage: Stage, baseline: &Baseline) -> Ran {
         let timeout = check.timeout;
+        let nothing = Baseline::default();
+        let baseline = if check.always { &nothing } else { baseline };
         match &check.probe {
             Probe::Command { argv } => process::run(self.command(argv, stage), timeout),
             Probe::Unit { unit } => units::is_active(unit, timeout),
@@ -221,18 +224,21 @@ struct Facts {
     listeners: BTreeSet<Listener>,
 }
 
+/// Whether a check compares with the baseline by itself, thing by thing.
+fn compares(check: &Check) -> bool {
+    matches!(check.probe, Probe::NoNewFailedUnits | Probe::Listening)
+}
+
 /// What a status means for the version on trial.
 fn judge(check: &Check, status: &Status, baseline: &Baseline) -> Verdict {
     let failed_before = baseline
         .results
         .get(&check.name)
         .is_some_and(|before| !before.passed());
-    // These two compare with the baseline themselves, thing by thing.
-    let compares = matches!(check.probe, Probe::NoNewFailedUnits | Probe::Listening);
     match (status, check.need) {
         (Status::Passed, _) => Verdict::Passed,
         (_, Need::Wanted) => Verdict::OnlyWanted,
-        _ if failed_before && !check.always && !compares => Verdict::FailedBefore,
+        _ if failed_before && !check.always && !compares(check) => Verdict::FailedBefore,
         _ => Verdict::Counts,
     }
 }

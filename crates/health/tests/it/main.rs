@@ -3,6 +3,7 @@
 
 mod loading;
 mod running;
+mod tls;
 
 #[test]
 fn every_file_here_is_a_module() {

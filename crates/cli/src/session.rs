@@ -71,10 +71,11 @@ impl Session {
         Ok(agent::Policy::load(&self.host.checks_root()?)?)
     }
 
-    /// The version that was booted.
+    /// The version that is active: the one booted, or one kept live since.
     pub fn running(&mut self) -> anyhow::Result<engine::VersionId> {
-        Ok(engine::Host::running(&mut self.host)
-            .map_err(as_anyhow)?
-            .version)
+        let now = engine::Host::now(&mut self.host).map_err(as_anyhow)?;
+        let booted = engine::Host::running(&mut self.host).map_err(as_anyhow)?;
+        let memory = self.journal.load()?;
+        Ok(memory.active(&now.boot, &booted.version))
     }
 }

@@ -23,6 +23,17 @@ pub enum Error {
     /// The host's machine.
     #[error(transparent)]
     Machine(#[from] machine::MachineError),
+    /// The virtual machine.
+    #[error(transparent)]
+    Testbed(#[from] testbed::Error),
+    /// A story of the virtual machine went wrong.
+    #[error("the story `{title}` ended as `{end}`: the demonstration found a defect")]
+    Story {
+        /// Which.
+        title: &'static str,
+        /// How it ended.
+        end: String,
+    },
     /// The host's service.
     #[error(transparent)]
     Shop(#[from] crate::shop::Error),

@@ -6,12 +6,15 @@
 //! the same commands that a person types. What is simulated is the hardware:
 //! [`image::Directory`] plays power supply and firmware.
 
+mod availability;
 pub mod directory;
 mod error;
 pub mod narrator;
 pub mod shop;
 pub mod tree;
+pub mod vm;
 
 pub use directory::{DirectoryDemo, remove};
 pub use error::{Error, Result};
 pub use narrator::Narrator;
+pub use vm::VmDemo;

@@ -171,6 +171,9 @@ impl Machine for Systemd {
             // A deadman must also fire while the boot is stuck.
             "--property=DefaultDependencies=no",
             "--timer-property=DefaultDependencies=no",
+            // Killed in the middle, it is the last that could go on.
+            "--property=Restart=on-failure",
+            "--property=RestartSec=10",
             &program,
         ];
         all.extend(arguments);

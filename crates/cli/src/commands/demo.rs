@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::bail;
 use clap::{Args, Subcommand};
-use demo::{DirectoryDemo, Narrator, shop};
+use demo::{DirectoryDemo, Narrator, VmDemo, shop, vm};
 use durable::RealFs;
+use testbed::{Firmware, packages};
 
 use crate::args::Global;
 use crate::exit::Ended;
@@ -19,6 +21,15 @@ pub struct DemoArgs {
     /// Where the host lives [default: a new directory under the temporary one]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Use a virtual machine: Debian, GRUB, systemd, sshd (needs root on Debian)
+    #[arg(long)]
+    vm: bool,
+    /// With --vm: start it by UEFI instead of BIOS
+    #[arg(long, requires = "vm")]
+    efi: bool,
+    /// With --vm: install the Debian packages that are missing
+    #[arg(long, requires = "vm")]
+    install: bool,
     /// Only make the host, at its first version
     #[arg(long)]
     no_stories: bool,
@@ -56,9 +67,12 @@ pub fn run(args: DemoArgs, global: &Global, out: &mut Output) -> anyhow::Result<
         out.line(&format!("{} is gone.", dir.display()))?;
         return Ok(Ended::Done);
     }
+    if args.vm {
+        return virtual_machine(&args, global, out);
+    }
     let dir = match args.dir {
         Some(dir) => std::path::absolute(dir)?,
-        None => unused_directory(),
+        None => unused_directory(&std::env::temp_dir()),
     };
     let program = std::env::current_exe()?;
     let narrator = Teller { out: &*out };
@@ -71,8 +85,38 @@ pub fn run(args: DemoArgs, global: &Global, out: &mut Output) -> anyhow::Result<
     Ok(Ended::Done)
 }
 
-fn unused_directory() -> PathBuf {
-    let name = |n: u32| std::env::temp_dir().join(format!("backstop-demo-{n}"));
+/// The stories on a virtual machine.
+fn virtual_machine(args: &DemoArgs, global: &Global, out: &Output) -> anyhow::Result<Ended> {
+    let missing = packages::missing(vm::NEEDS);
+    if args.install {
+        packages::install(&missing)?;
+    } else if !missing.is_empty() {
+        bail!(
+            "the virtual machine needs these Debian packages: {0}\n\
+             Install them with `apt-get install {0}`, or let `backstop demo --vm --install` do it",
+            missing.join(" ")
+        );
+    }
+    let dir = match &args.dir {
+        Some(dir) => std::path::absolute(dir)?,
+        // Disk images are too large for a temporary directory in memory.
+        None => unused_directory(Path::new("/var/tmp")),
+    };
+    let firmware = if args.efi {
+        Firmware::Efi
+    } else {
+        Firmware::Bios
+    };
+    let narrator = Teller { out };
+    let monitor = Terminal::new(global.json);
+    let program = std::env::current_exe()?;
+    let mut demo = VmDemo::create(&dir, &program, firmware, &narrator, &monitor)?;
+    demo.tell(&narrator)?;
+    Ok(Ended::Done)
+}
+
+fn unused_directory(parent: &Path) -> PathBuf {
+    let name = |n: u32| parent.join(format!("backstop-demo-{n}"));
     let unused = |dir: &PathBuf| !dir.exists();
     (1..).map(name).find(unused).unwrap_or_else(|| name(0))
 }

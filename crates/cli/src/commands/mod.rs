@@ -13,6 +13,7 @@ mod demo;
 mod forgive;
 mod health;
 mod history;
+mod install;
 mod power_cycle;
 mod repo;
 mod rollback;
@@ -43,6 +44,8 @@ pub enum Command {
     History(history::HistoryArgs),
     /// Let a version that failed be tried again
     Forgive(forgive::ForgiveArgs),
+    /// Put the first version on a disk, an image file or a directory
+    Install(install::InstallArgs),
     /// Make plain root filesystems deployable
     #[command(subcommand)]
     Tree(tree::TreeCommand),
@@ -79,6 +82,7 @@ pub fn run(args: Args, out: &mut Output) -> anyhow::Result<Ended> {
         Command::Check(args) => check::run(args, global, out),
         Command::History(args) => history::run(args, global, out),
         Command::Forgive(args) => forgive::run(args, global, out),
+        Command::Install(args) => install::run(args, global, out),
         Command::Tree(command) => tree::run(command, global, out),
         Command::Repo(args) => repo::run(args, global, out),
         Command::Demo(args) => demo::run(args, global, out),

@@ -3,6 +3,8 @@
 
 mod crash_journal;
 mod explore;
+mod refusals;
+mod remembering;
 mod scripts;
 mod simulated;
 

@@ -23,6 +23,19 @@ pub struct Simulated {
     pub wrong: BTreeMap<String, String>,
     /// What the host did, apart from the engine's own timeline.
     pub log: Vec<String>,
+    /// What happens while the checks run.
+    pub meanwhile: Meanwhile,
+    pub reboots_asked: u32,
+}
+
+/// Something that happens once.
+#[derive(Default)]
+pub struct Meanwhile(pub Option<Box<dyn FnOnce()>>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Meanwhile").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Simulated {
@@ -38,6 +51,8 @@ impl Simulated {
             timers: Vec::new(),
             wrong: BTreeMap::new(),
             log: Vec::new(),
+            meanwhile: Meanwhile::default(),
+            reboots_asked: 0,
         }
     }
 
@@ -126,6 +141,9 @@ impl Host for Simulated {
         Ok(())
     }
     fn run_checks(&mut self, job: Job<'_>, stage: Stage, _: &dyn Monitor) -> HostResult<Report> {
+        if let Some(happens) = self.meanwhile.0.take() {
+            happens();
+        }
         self.goes("checks")?;
         let what = if self.active != *job.transaction.target() {
             "old check"
@@ -155,6 +173,7 @@ impl Host for Simulated {
         Ok(())
     }
     fn reboot(&mut self, _: bool) -> HostResult<()> {
+        self.reboots_asked += 1;
         self.goes("reboot")
     }
     fn arm_deadman(&mut self, deadman: Deadman, _: Duration) -> HostResult<()> {

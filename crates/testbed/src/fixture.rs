@@ -14,7 +14,9 @@ use provision::tree::{self, Initramfs, PrepareOptions};
 use crate::cache::Cache;
 use crate::error::Doing;
 use crate::versions::{self, Recipe};
-use crate::{Container, ContainerBoot, Error, Firmware, MachineOptions, Result, debian, program};
+use crate::{
+    Container, ContainerBoot, Error, Firmware, MachineOptions, Result, debian, kvm, program,
+};
 
 /// The branch of the first version, and of those that are released on it.
 pub const BRANCH: &str = "debian/testbed";
@@ -164,30 +166,55 @@ impl Fixture {
         Ok(image)
     }
 
-    /// A machine for an image, with logs beside it.
+    /// A machine for an image, with logs beside it; with KVM where that works.
     ///
     /// # Errors
-    /// The key cannot be made.
+    /// The key cannot be made; QEMU is missing.
     pub fn machine(&self, image: &Path, firmware: Firmware) -> Result<MachineOptions> {
         let (key, _) = debian::ssh_key(&self.cache)?;
         let logs = image.with_extension("logs");
-        Ok(MachineOptions::new(image, firmware, &key, &logs))
+        let mut options = MachineOptions::new(image, firmware, &key, &logs);
+        options.kvm = kvm::works(&self.cache, &self.kernel()?.join("vmlinuz"))?;
+        Ok(options)
     }
 
-    /// Starts a container as a boot loader would: what the sysroot's boot
-    /// configuration and state sector say, with an attempt counted.
+    /// The directory that holds version 1's `vmlinuz` and `initramfs.img`.
     ///
     /// # Errors
-    /// Nothing is published; `systemd-nspawn` is missing.
-    pub fn boot_container(&self, sysroot: &Path, log: &Path) -> Result<Container> {
+    /// The disk's.
+    pub fn kernel(&self) -> Result<PathBuf> {
+        let modules = self.tree(1).join("usr/lib/modules");
+        let mut versions = std::fs::read_dir(&modules).doing("list", &modules)?;
+        let version = versions.find_map(std::result::Result::ok);
+        let none = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let version = version
+            .ok_or_else(none)
+            .doing("find a kernel in", &modules)?;
+        Ok(version.path())
+    }
+
+    /// What a boot loader would start next: what the sysroot's boot
+    /// configuration and state sector say. An attempt of a trial is counted.
+    ///
+    /// # Errors
+    /// Nothing is published.
+    pub fn next_boot(&self, sysroot: &Path, log: &Path) -> Result<ContainerBoot> {
         let host = sysroot::Sysroot::open(Arc::clone(&self.fs), sysroot)?;
         let start = host.simulate_boot()?;
-        Container::boot(&ContainerBoot {
+        Ok(ContainerBoot {
             sysroot: sysroot.to_owned(),
             deployment: host.layout().deployment(&start.deployment),
             cmdline: start.cmdline,
             log: log.to_owned(),
         })
+    }
+
+    /// Starts the [next boot](Self::next_boot) in a container.
+    ///
+    /// # Errors
+    /// Nothing is published; `systemd-nspawn` is missing.
+    pub fn boot_container(&self, sysroot: &Path, log: &Path) -> Result<Container> {
+        Container::boot(&self.next_boot(sysroot, log)?)
     }
 }
 

@@ -17,6 +17,7 @@ pub mod console;
 pub mod debian;
 mod error;
 pub mod fixture;
+pub mod kvm;
 pub mod machine;
 pub mod nspawn;
 pub mod packages;

@@ -23,6 +23,17 @@ pub enum Firmware {
     Efi,
 }
 
+/// A kernel that QEMU starts itself, past firmware and boot loader.
+#[derive(Debug, Clone)]
+pub struct DirectKernel {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// Its initramfs.
+    pub initrd: PathBuf,
+    /// Its command line.
+    pub cmdline: String,
+}
+
 /// How to make a machine.
 #[derive(Debug, Clone)]
 pub struct MachineOptions {
@@ -44,6 +55,8 @@ pub struct MachineOptions {
     pub kvm: bool,
     /// Let the guest reach the network outside.
     pub outside: bool,
+    /// Start this kernel instead of what the disk says.
+    pub direct: Option<DirectKernel>,
     /// Further arguments for QEMU.
     pub more_arguments: Vec<String>,
 }
@@ -62,6 +75,7 @@ impl MachineOptions {
             memory_mib: 1024,
             kvm: false,
             outside: false,
+            direct: None,
             more_arguments: Vec::new(),
         }
     }

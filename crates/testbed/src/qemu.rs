@@ -166,21 +166,11 @@ fn command_line(options: &MachineOptions, dir: &Path, qmp: &Path, port: u16) -> 
                 .arg(format!("if=pflash,format=raw,file={}", vars.display()))
         }
     };
-    for (n, image) in std::iter::once(&options.image)
-        .chain(&options.more_disks)
-        .enumerate()
-    {
-        let read_only = if n == 0 { "off" } else { "on" };
-        qemu.arg("-drive")
-            .arg(format!(
-                "file={},if=none,id=d{n},format=raw,cache=unsafe,readonly={read_only}",
-                image.display()
-            ))
-            .arg("-device");
-        match n {
-            0 => qemu.arg("nvme,drive=d0,serial=d0,bootindex=0"),
-            _ => qemu.arg(format!("virtio-blk-pci,drive=d{n},serial=disk{n}")),
-        };
+    disks(&mut qemu, options);
+    if let Some(direct) = &options.direct {
+        qemu.arg("-kernel").arg(&direct.kernel);
+        qemu.arg("-initrd").arg(&direct.initrd);
+        qemu.args(["-append", &direct.cmdline]);
     }
     qemu.arg("-netdev")
         .arg(format!(
@@ -190,4 +180,22 @@ fn command_line(options: &MachineOptions, dir: &Path, qmp: &Path, port: u16) -> 
         .args(["-device", "virtio-net-pci,netdev=n,romfile="]);
     qemu.args(&options.more_arguments);
     qemu
+}
+
+fn disks(qemu: &mut Command, options: &MachineOptions) {
+    let images = std::iter::once(&options.image).chain(&options.more_disks);
+    for (n, image) in images.enumerate() {
+        let read_only = if n == 0 { "off" } else { "on" };
+        qemu.arg("-drive")
+            .arg(format!(
+                "file={},if=none,id=d{n},format=raw,cache=unsafe,readonly={read_only}",
+                image.display()
+            ))
+            .arg("-device");
+        match (n, &options.direct) {
+            (0, None) => qemu.arg("nvme,drive=d0,serial=d0,bootindex=0"),
+            (0, Some(_)) => qemu.arg("nvme,drive=d0,serial=d0"),
+            _ => qemu.arg(format!("virtio-blk-pci,drive=d{n},serial=disk{n}")),
+        };
+    }
 }

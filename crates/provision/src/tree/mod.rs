@@ -1,6 +1,6 @@
 //! A plain root filesystem becomes a deployable one.
 //!
-//! [`Survey`] reads what is there, [`plan`] decides, [`TreePlan::apply`] does.
+//! [`Survey`] reads what is there, [`plan()`] decides, [`TreePlan::apply`] does.
 //! A tree that is prepared already gives an empty plan.
 
 mod apply;

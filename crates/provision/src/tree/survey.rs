@@ -58,9 +58,9 @@ pub struct Survey {
     pub fstab: Option<String>,
     /// There are ssh host keys.
     pub host_keys: bool,
-    /// Those of [`STATE`] that are directories.
+    /// Directories whose content is a host's own, still in their old places.
     pub state_dirs: Vec<&'static str>,
-    /// Those of [`EMPTY`] that hold something, or are missing.
+    /// Directories that must be empty and are not, or are missing.
     pub to_empty: Vec<&'static str>,
     /// `var` holds something.
     pub var: bool,

@@ -1,16 +1,18 @@
 //! Hosts that boot: in a container, and as machines with BIOS and UEFI.
 
+use std::path::Path;
 use std::time::Duration;
 
 use monitor::Silent;
+use testbed::machine::DirectKernel;
 use testbed::versions::Recipe;
-use testbed::{Firmware, Fixture, Machine, fixture, packages};
+use testbed::{Container, Firmware, Fixture, Machine, fixture, packages};
 
 use crate::support;
 
 const LIMIT: Duration = Duration::from_secs(180);
 
-fn new(dir: &std::path::Path) -> Fixture {
+fn new(dir: &Path) -> Fixture {
     let binary = fixture::binary().unwrap();
     Fixture::new(&support::cache(), &dir.join("fixture"), &binary, &Silent).unwrap()
 }
@@ -20,6 +22,7 @@ fn a_container_boots_what_the_sysroot_says() {
     if !support::able(&[packages::ROOT, packages::CONTAINER]) {
         return;
     }
+    let _one = support::one_at_a_time();
     let tmp = fixture::work_dir().unwrap();
     let fixture = new(tmp.path());
     let sysroot = fixture.sysroot(fixture::BRANCH, "host", &Silent).unwrap();
@@ -42,11 +45,41 @@ fn a_container_boots_what_the_sysroot_says() {
 }
 
 #[test]
+fn a_trial_that_is_stuck_before_it_is_settled_is_rebooted() {
+    if !support::able(&[packages::ROOT, packages::CONTAINER]) {
+        return;
+    }
+    let _one = support::one_at_a_time();
+    let tmp = fixture::work_dir().unwrap();
+    // A backstop that never settles anything.
+    let binary = tmp.path().join("backstop");
+    std::fs::write(&binary, "#!/bin/sh\nexec sleep infinity\n").unwrap();
+    let dir = tmp.path().join("fixture");
+    let fixture = Fixture::new(&support::cache(), &dir, &binary, &Silent).unwrap();
+    let timer = "usr/lib/systemd/system/backstop-deadline.timer.d";
+    let timer = fixture.tree(1).join(timer);
+    std::fs::create_dir_all(&timer).unwrap();
+    let sooner = "[Timer]\nOnActiveSec=\nOnActiveSec=2s\n";
+    std::fs::write(timer.join("sooner.conf"), sooner).unwrap();
+    fixture.add(2, Recipe::Good, "v2", &Silent).unwrap();
+    let sysroot = fixture.sysroot("v2", "host", &Silent).unwrap();
+    let log = tmp.path().join("console.log");
+    let mut boot = fixture.next_boot(&sysroot, &log).unwrap();
+    boot.cmdline
+        .push_str(" backstop.trial=00112233445566778899aabbccddeeff");
+    let mut container = Container::boot(&boot).unwrap();
+    assert_eq!(container.wait_end(LIMIT).unwrap(), testbed::End::Reboot);
+    let said = container.console().find("the boot of this trial is stuck");
+    assert!(said.is_some(), "{}", container.console().tail());
+}
+
+#[test]
 fn one_image_boots_with_both_firmwares() {
     let needs = [packages::ROOT, packages::DISK, packages::MACHINE];
     if !support::able(&needs) {
         return;
     }
+    let _one = support::one_at_a_time();
     let tmp = fixture::work_dir().unwrap();
     let fixture = new(tmp.path());
     fixture.add(2, Recipe::Good, "v2", &Silent).unwrap();
@@ -76,6 +109,29 @@ fn one_image_boots_with_both_firmwares() {
     machine.wait_ready(LIMIT).unwrap();
     machine.run("test -d /sys/firmware/efi").unwrap();
     is_deployed(&machine);
+}
+
+#[test]
+fn a_trial_without_its_deployment_is_rebooted_by_the_initramfs() {
+    let needs = [packages::ROOT, packages::DISK, packages::MACHINE];
+    if !support::able(&needs) {
+        return;
+    }
+    let _one = support::one_at_a_time();
+    let tmp = fixture::work_dir().unwrap();
+    let fixture = new(tmp.path());
+    let image = fixture.image(fixture::BRANCH, "disk.img", &Silent).unwrap();
+    let kernel = fixture.kernel().unwrap();
+    let mut options = fixture.machine(&image, Firmware::Bios).unwrap();
+    options.direct = Some(DirectKernel {
+        kernel: kernel.join("vmlinuz"),
+        initrd: kernel.join("initramfs.img"),
+        cmdline: "console=ttyS0 quiet root=LABEL=root ostree=/ostree/none backstop.trial=00".into(),
+    });
+    let mut machine = Machine::boot(options).unwrap();
+    let said = "backstop: there is no deployment at /ostree/none";
+    machine.console().wait_for(said, LIMIT).unwrap();
+    assert_eq!(machine.wait_end(LIMIT).unwrap(), testbed::End::Reboot);
 }
 
 /// The running system is a deployment, mounted as one.

@@ -1,5 +1,10 @@
 //! Machines, as far as this one can make them.
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "these are tests")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "these are tests"
+)]
 
 mod boots;
 mod root;

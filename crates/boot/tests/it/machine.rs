@@ -1,5 +1,6 @@
-//! A machine with real GRUB: a disk with an EFI system partition, a root
-//! filesystem, and GRUB's BIOS core between partition table and first partition.
+//! A machine with real GRUB: a disk with an EFI system partition and a root
+//! filesystem; GRUB's BIOS core between partition table and first partition, or
+//! its EFI program.
 
 use std::fs;
 use std::io::Write;
@@ -16,8 +17,8 @@ const ESP_START: u64 = 2048;
 const ESP_SECTORS: u64 = 4096;
 const ROOT_START: u64 = ESP_START + ESP_SECTORS;
 const ROOT_SECTORS: u64 = 16384;
-/// No boot takes longer, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Nothing takes longer, unless it hangs; several machines may share two cores.
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// What the machine needs to be built and run.
 pub const PROGRAMS: [&str; 6] = [
@@ -32,6 +33,18 @@ pub const FILES: [&str; 2] = [
     "/usr/lib/grub/i386-pc/boot.img",
     "/usr/lib/grub/i386-pc/hashsum.mod",
 ];
+
+/// What the machine needs to start by UEFI.
+pub const EFI_FILES: [&str; 2] = [OVMF, "/usr/lib/grub/x86_64-efi/hashsum.mod"];
+const OVMF: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+
+/// GRUB, and who starts it.
+pub enum Firmware {
+    /// The first sectors of the disk.
+    Bios(Vec<u8>),
+    /// The program `BOOTX64.EFI`.
+    Efi(Vec<u8>),
+}
 
 fn run(program: &str, args: &[&str]) {
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
@@ -48,26 +61,31 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// GRUB's two BIOS parts, as they lie on the disk from sector 0 on.
-pub fn grub_core(dir: &Path, with_hashsum: bool) -> Vec<u8> {
-    let core = dir.join("core.img");
+/// An image of GRUB with the modules that the scripts need.
+fn grub_image(platform: &str, prefix: &str, more: &[&str], with_hashsum: bool) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("image");
     let optional = ["hashsum", "gcry_sha256"];
     let modules = MODULES
         .iter()
         .filter(|m| with_hashsum || !optional.contains(m));
-    let mut args = vec![
-        "-O",
-        "i386-pc",
-        "-p",
-        "(hd0,msdos1)/grub",
-        "-o",
-        text(&core),
-    ];
-    args.extend(["biosdisk", "part_msdos", "fat", "ext2"]);
-    args.extend(modules);
+    let mut args = vec!["-O", platform, "-p", prefix, "-o", text(&image)];
+    args.extend(["part_msdos", "fat", "ext2"]);
+    args.extend(more.iter().chain(modules));
     run("grub-mkimage", &args);
+    fs::read(&image).unwrap()
+}
+
+/// GRUB's EFI program.
+pub fn grub_efi() -> Firmware {
+    Firmware::Efi(grub_image("x86_64-efi", "/grub", &[], true))
+}
+
+/// GRUB's two BIOS parts, as they lie on the disk from sector 0 on.
+pub fn grub_core(with_hashsum: bool) -> Firmware {
+    let prefix = "(hd0,msdos1)/grub";
+    let mut core = grub_image("i386-pc", prefix, &["biosdisk"], with_hashsum);
     let mut boot = fs::read(FILES[0]).unwrap();
-    let mut core = fs::read(&core).unwrap();
     core.resize(core.len().next_multiple_of(512), 0);
     assert!(core.len() as u64 / SECTOR < ESP_START - 1);
     // Where the first part finds the second, and that one its own rest.
@@ -76,7 +94,13 @@ pub fn grub_core(dir: &Path, with_hashsum: bool) -> Vec<u8> {
     let rest = u16::try_from(core.len() / 512 - 1).unwrap();
     core[0x1fc..0x1fe].copy_from_slice(&rest.to_le_bytes());
     boot.truncate(440);
-    boot.resize(512, 0);
+    boot.extend(&partition_table()[440..]);
+    boot.extend(core);
+    Firmware::Bios(boot)
+}
+
+fn partition_table() -> [u8; 512] {
+    let mut boot = [0; 512];
     for (at, kind, start, sectors) in [
         (446, 0xef, ESP_START, ESP_SECTORS),
         (462, 0x83, ROOT_START, ROOT_SECTORS),
@@ -87,7 +111,6 @@ pub fn grub_core(dir: &Path, with_hashsum: bool) -> Vec<u8> {
         boot[at + 12..at + 16].copy_from_slice(&le(sectors));
     }
     boot[510..512].copy_from_slice(&[0x55, 0xaa]);
-    boot.extend(core);
     boot
 }
 
@@ -97,25 +120,33 @@ pub struct Machine {
     /// Where the state is; beside `grub.cfg` unless a test says otherwise.
     pub state_in_boot: bool,
     pub readonly: bool,
+    efi: bool,
 }
 
 impl Machine {
     /// A disk with this content of `/boot` and of the state sector's file.
-    pub fn new(core: &[u8], boot: &Path, state: Option<&[u8]>, state_in_boot: bool) -> Self {
+    pub fn new(grub: &Firmware, boot: &Path, state: Option<&[u8]>, state_in_boot: bool) -> Self {
         let machine = Self {
             dir: tempfile::tempdir().unwrap(),
             state_in_boot,
             readonly: false,
+            efi: matches!(grub, Firmware::Efi(_)),
         };
         machine.make_root(boot, state.filter(|_| state_in_boot));
         machine.make_esp(state.filter(|_| !state_in_boot));
+        if let Firmware::Efi(program) = grub {
+            machine.install_program(program);
+        }
         let disk = fs::File::create(machine.disk()).unwrap();
         disk.set_len((ROOT_START + ROOT_SECTORS) * SECTOR).unwrap();
         for (image, start) in [("esp", ESP_START), ("root", ROOT_START)] {
             let image = fs::read(machine.dir.path().join(image)).unwrap();
             disk.write_all_at(&image, start * SECTOR).unwrap();
         }
-        disk.write_all_at(core, 0).unwrap();
+        match grub {
+            Firmware::Bios(core) => disk.write_all_at(core, 0).unwrap(),
+            Firmware::Efi(_) => disk.write_all_at(&partition_table(), 0).unwrap(),
+        }
         machine
     }
 
@@ -179,6 +210,14 @@ impl Machine {
         }
     }
 
+    fn install_program(&self, program: &[u8]) {
+        let (esp, path) = (self.dir.path().join("esp"), self.dir.path().join("efi"));
+        fs::write(&path, program).unwrap();
+        run("mmd", &["-i", text(&esp), "::/EFI", "::/EFI/BOOT"]);
+        let to = "::/EFI/BOOT/BOOTX64.EFI";
+        run("mcopy", &["-i", text(&esp), text(&path), to]);
+    }
+
     /// The state sector's file as it is on the disk now.
     pub fn state(&self) -> Vec<u8> {
         let to = self.dir.path().join("state-after");
@@ -238,8 +277,12 @@ impl Machine {
             text(&self.disk())
         );
         let chardev = format!("stdio,id=serial,signal=off,logfile={}", text(log));
-        Command::new("qemu-system-x86_64")
-            .args(["-machine", "pc", "-accel", "tcg", "-m", "64"])
+        let firmware = format!("if=pflash,format=raw,readonly=on,file={OVMF}");
+        let mut qemu = Command::new("qemu-system-x86_64");
+        if self.efi {
+            qemu.args(["-drive", &firmware]);
+        }
+        qemu.args(["-machine", "pc", "-accel", "tcg", "-m", "128"])
             .args(["-nodefaults", "-display", "none", "-drive", &drive])
             .args(["-chardev", &chardev, "-serial", "chardev:serial"])
             .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])

@@ -13,7 +13,7 @@ use boot::{
 use sha2::{Digest, Sha256};
 
 use crate::fake_kernel::{Ending, image};
-use crate::machine::{FILES, Machine, PROGRAMS, grub_core};
+use crate::machine::{EFI_FILES, FILES, Firmware, Machine, PROGRAMS, grub_core, grub_efi};
 use crate::packages::have;
 
 /// The sector that has two counts.
@@ -99,14 +99,12 @@ fn booted(log: &str) -> Vec<&str> {
 }
 
 /// GRUB's BIOS core with and without `hashsum`; `None` where it cannot be built.
-fn core(with_hashsum: bool) -> Option<Vec<u8>> {
-    let have_all = have(&PROGRAMS, &FILES);
-    let dir = tempfile::tempdir().unwrap();
-    have_all.then(|| grub_core(dir.path(), with_hashsum))
+fn core(with_hashsum: bool) -> Option<Firmware> {
+    have(&PROGRAMS, &FILES).then(|| grub_core(with_hashsum))
 }
 
 /// Starts the machine once and compares with the rule.
-fn agrees(core: &[u8], boot: &Boot, what: &str, state: Option<&[u8]>, writable: bool) {
+fn agrees(core: &Firmware, boot: &Boot, what: &str, state: Option<&[u8]>, writable: bool) {
     let mut machine = Machine::new(core, boot.path(), state, false);
     machine.readonly = !writable;
     let log = machine.run(&[]);
@@ -199,6 +197,27 @@ fn attempts_run_out_and_arguments_arrive() {
 }
 
 #[test]
+fn it_is_the_same_by_uefi() {
+    if !have(&PROGRAMS, &EFI_FILES) {
+        return;
+    }
+    let grub = grub_efi();
+    let boot = Boot::new(Ending::Reset, true);
+    let state = boot.left(1).encode();
+    let machine = Machine::new(&grub, boot.path(), Some(&state), false);
+    let log = machine.run(&[]);
+    assert_eq!(booted(&log), ["new", "good"], "{log}");
+    assert_eq!(StateSector::parse(&machine.state()), Ok(boot.left(0)));
+    let damaged = boot.path().join("ostree/new/initrd");
+    fs::write(damaged, "another").unwrap();
+    let machine = Machine::new(&grub, boot.path(), Some(&state), false);
+    let log = machine.run(&[]);
+    assert_eq!(booted(&log), ["good"], "{log}");
+    let expected = trial_did_not_load(&boot.config, LoadFailure::Digest);
+    assert_eq!(StateSector::parse(&machine.state()), Ok(expected));
+}
+
+#[test]
 fn a_trial_that_does_not_load_is_ended() {
     let Some(with) = core(true) else { return };
     let Some(without) = core(false) else { return };
@@ -209,7 +228,7 @@ fn a_trial_that_does_not_load_is_ended() {
     };
     type Damage<'a> = &'a dyn Fn(&Path);
     let empty: Damage = &|new| fs::write(new.join("initrd"), b"").unwrap();
-    let table: [(&str, &[u8], Damage, LoadFailure); 6] = [
+    let table: [(&str, &Firmware, Damage, LoadFailure); 6] = [
         (
             "no kernel",
             &with,

@@ -40,12 +40,20 @@ impl ImageHost {
     /// # Errors
     /// There is no sysroot.
     pub fn open(fs: Arc<dyn Fs>, path: &Path) -> Result<Self> {
-        let sysroot = Sysroot::open(fs.clone(), path)?;
         let machine: Box<dyn Machine> = if Directory::is_one(path) {
             Box::new(Directory::open(fs.clone(), path)?)
         } else {
             Box::new(Systemd::new(fs.clone()))
         };
+        Self::over(fs, path, machine)
+    }
+
+    /// The host whose sysroot is at `path`, on another machine.
+    ///
+    /// # Errors
+    /// There is no sysroot.
+    pub fn over(fs: Arc<dyn Fs>, path: &Path, machine: Box<dyn Machine>) -> Result<Self> {
+        let sysroot = Sysroot::open(fs.clone(), path)?;
         Ok(Self {
             fs,
             sysroot,

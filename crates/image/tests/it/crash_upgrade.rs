@@ -1,0 +1,128 @@
+//! A whole upgrade by boot trial, with its boots, cut off anywhere.
+
+use durable::sim::{Crashes, SimFs, View, When};
+use engine::{Memory, Standing, State, VersionId};
+
+use crate::sim_machine::{ROOT, Simulated, disk, open};
+
+/// Attempts of a trial, unless asked otherwise.
+const ATTEMPTS: usize = 3;
+/// Numbers for boots after the cut that none before it had.
+const LATER: u32 = 1000;
+
+/// The upgrade from version 1 to 2, until nothing is open.
+fn upgrade(fs: &SimFs, new: &VersionId, unhealthy: Option<&VersionId>) -> VersionId {
+    let mut machine = Simulated::new(fs, 0, unhealthy);
+    machine.boot();
+    let pause = machine.request(new).unwrap();
+    machine.run(pause);
+    machine.running()
+}
+
+fn is_good(memory: &Memory, version: &VersionId) -> bool {
+    let standing = memory.knowledge.standing(version);
+    matches!(standing, Some(Standing::Good { .. }))
+}
+
+/// Trial boots that had been made before the cut.
+fn trial_boots(when: &When) -> usize {
+    let passed = |n: &usize| when.passed(&format!("trial boot {n}"));
+    (1..20).take_while(passed).count()
+}
+
+/// Every good deployment is there, with its version's own files.
+fn ways_back_are_whole(fs: &SimFs, old: &VersionId) {
+    let sysroot = open(fs);
+    let good = sysroot.published().unwrap().order.good;
+    assert!(!good.is_empty(), "no way back");
+    for id in &good {
+        let name = if id.checksum.to_string() == old.as_str() {
+            "one"
+        } else {
+            "two"
+        };
+        let tree = sysroot.layout().deployment(id);
+        for (file, content) in [("usr/lib/version", "version"), ("etc/default", "default")] {
+            let found = durable::read_to_string(fs, &tree.join(file)).unwrap();
+            assert_eq!(found, format!("{content} {name}"));
+        }
+    }
+}
+
+/// The power comes back: the machine boots until nothing is open, and what it
+/// ends with must keep the promises.
+fn comes_to_a_good_end(
+    fs: &SimFs,
+    when: &When,
+    old: &VersionId,
+    new: &VersionId,
+    unhealthy: Option<&VersionId>,
+) {
+    ways_back_are_whole(fs, old);
+    let mut machine = Simulated::new(fs, LATER, unhealthy);
+    let known_before = is_good(&machine.memory(), new);
+    let pause = machine.power_on();
+    machine.run(pause);
+    let memory = machine.memory();
+    assert_eq!(memory.state, State::Idle);
+    // P3: the cuts' boots counted too.
+    let tried = trial_boots(when) + machine.trial_boots;
+    assert!(tried <= ATTEMPTS, "it was tried {tried} times");
+    // P2: only what proved itself is the default, and stays it (P6).
+    let running = machine.running();
+    if running == *new {
+        assert!(is_good(&memory, new), "unproven and running");
+    } else {
+        assert_eq!(running, *old);
+    }
+    assert!(!known_before || running == *new, "a kept version is lost");
+    assert!(unhealthy.is_none() || running == *old, "it is not healthy");
+    ways_back_are_whole(fs, old);
+    machine.power_on();
+    assert_eq!(machine.running(), running, "a reboot leads elsewhere");
+    assert_eq!(trial_boots(when) + machine.trial_boots, tried);
+    // P4: what is bad is not tried again.
+    if matches!(memory.knowledge.standing(new), Some(Standing::Bad { .. })) {
+        assert!(
+            machine.request(new).is_err(),
+            "a bad version is tried again"
+        );
+    }
+}
+
+fn check(name: &str, view: View, per_point: usize, healthy: bool) {
+    let (fs, old, new) = disk();
+    let unhealthy = (!healthy).then_some(&new);
+    let crashes = Crashes::from(&fs).view(view).per_point(per_point);
+    let report = crashes.check(
+        |fs| {
+            let ended = upgrade(fs, &new, unhealthy);
+            assert_eq!(ended, if healthy { new.clone() } else { old.clone() });
+        },
+        |fs, when| {
+            comes_to_a_good_end(fs, when, &old, &new, unhealthy);
+            if when.finished {
+                let booted = Simulated::new(fs, 2 * LATER, unhealthy);
+                let bad = booted.memory().knowledge.bad(&new).is_some();
+                assert!(healthy || bad, "that it is bad was forgotten");
+            }
+        },
+    );
+    println!("{name} on {ROOT}, {view:?}: {report}");
+    assert!(report.images > 200, "{report}");
+}
+
+#[test]
+fn a_healthy_upgrade_cut_off_anywhere_comes_to_a_good_end() {
+    check("a healthy upgrade", View::Ordered, 4, true);
+}
+
+#[test]
+fn an_unhealthy_upgrade_cut_off_anywhere_comes_to_a_good_end() {
+    check("an unhealthy upgrade", View::Ordered, 4, false);
+}
+
+#[test]
+fn no_order_of_names_is_relied_on() {
+    check("a healthy upgrade", View::Relaxed, 3, true);
+}

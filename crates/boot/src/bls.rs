@@ -147,4 +147,13 @@ mod tests {
     fn names_files_as_debian_does() {
         assert_eq!(file_name(2, "debian"), "ostree-2-debian.conf");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_is_written_the_same(text in "([a-b#]{0,2}[ \t]{0,2}[a-b \"=]{0,4}\n){0,6}") {
+            if let Ok(entry) = BlsEntry::parse(&text) {
+                proptest::prop_assert_eq!(BlsEntry::parse(&entry.to_string()), Ok(entry));
+            }
+        }
+    }
 }

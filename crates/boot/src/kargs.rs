@@ -239,6 +239,7 @@ pub fn defaults(files: &[(String, String)]) -> Result<KernelArgs, KargsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn args(line: &str) -> KernelArgs {
         line.parse().unwrap()
@@ -317,6 +318,39 @@ mod tests {
         assert_eq!(defaults(&files).unwrap().to_string(), "a ro b=2");
         for bad in ["kargs = \"a\"", "args = []", "kargs = [\"a b\"]", "["] {
             assert!(defaults(&[("x.toml".into(), bad.into())]).is_err(), "{bad}");
+        }
+    }
+
+    fn any_args() -> impl Strategy<Value = KernelArgs> {
+        let arg = "[a-c](=([0-2]|\"[0-1 ]{0,3}\"))?";
+        prop::collection::vec(arg, 0..6).prop_map(|list| KernelArgs::of(list).unwrap())
+    }
+
+    fn sorted(args: &KernelArgs) -> Vec<&str> {
+        let mut list: Vec<_> = args.iter().collect();
+        list.sort_unstable();
+        list
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_reads_back(line in "[a-b= \"\t]{0,24}") {
+            if let Ok(args) = line.parse::<KernelArgs>() {
+                prop_assert_eq!(args.to_string().parse(), Ok(args));
+            }
+        }
+
+        #[test]
+        fn without_new_defaults_a_host_keeps_its_arguments(
+            defaults in any_args(),
+            effective in any_args(),
+            other in any_args(),
+        ) {
+            let kept = KernelArgs::carry_over(&defaults, &effective, &defaults);
+            prop_assert_eq!(sorted(&kept), sorted(&effective));
+            // And one without changes of its own gets the new defaults.
+            let taken = KernelArgs::carry_over(&defaults, &defaults, &other);
+            prop_assert_eq!(taken, other);
         }
     }
 }

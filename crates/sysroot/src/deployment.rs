@@ -124,4 +124,15 @@ mod tests {
             assert!(bad.parse::<DeploymentId>().is_err(), "{bad}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_name_or_none(text in "[a/.0-]{0,6}(0f){31,33}[./0-9x+]{0,4}") {
+            if let Ok(id) = text.parse::<DeploymentId>() {
+                let dir = id.dir_name();
+                proptest::prop_assert!(!dir.contains('/') && !id.stateroot.contains('/'));
+                proptest::prop_assert_eq!(id.to_string().parse(), Ok(id));
+            }
+        }
+    }
 }

@@ -89,4 +89,13 @@ mod tests {
         }
         assert_eq!(Keyfile::parse("# x\n\n").unwrap(), Keyfile::default());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_is_written_the_same(text in "(\\[?[a-c=#]{0,4}\\]?\n){0,8}") {
+            if let Ok(file) = Keyfile::parse(&text) {
+                proptest::prop_assert_eq!(Keyfile::parse(&file.to_string()), Ok(file));
+            }
+        }
+    }
 }

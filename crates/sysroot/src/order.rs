@@ -80,6 +80,11 @@ impl BootOrder {
         if self.bad.iter().any(|id| self.good.contains(id)) {
             return Err(Error::Order("a deployment is in it as good and as bad"));
         }
+        if let Some(trial) = &self.trial
+            && self.bad.contains(&trial.deployment)
+        {
+            return Err(Error::Order("a deployment is on trial in it and bad"));
+        }
         let distinct = |list: &[DeploymentId]| {
             let set: std::collections::BTreeSet<_> = list.iter().collect();
             set.len() == list.len()
@@ -223,6 +228,15 @@ mod tests {
         assert!(from_text("good = []").is_err());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,200}", cut in 0usize..400) {
+            let _ = from_text(&text);
+            let whole = to_text(ConfigId::of(b"x"), &order(&[1], &[2], Some(3))).unwrap();
+            let _ = from_text(&whole[..cut.min(whole.len())]);
+        }
+    }
+
     #[test]
     fn orders_without_a_way_back_are_refused() {
         let table = [
@@ -233,6 +247,7 @@ mod tests {
             (order(&[], &[1], Some(2)), false),
             (order(&[1], &[1], None), false),
             (order(&[1, 1], &[], None), false),
+            (order(&[1], &[2], Some(2)), false),
         ];
         for (order, fine) in table {
             assert_eq!(order.check().is_ok(), fine, "{order:?}");

@@ -29,6 +29,10 @@ pub fn run(args: RollbackArgs, global: &Global, out: &mut Output) -> anyhow::Res
     if let Some(tx) = session.journal.load()?.state.tx() {
         let event = Event::Aborted { tx, by: who() };
         let pause = feed(&mut session, event, global)?;
+        if matches!(pause, Pause::Supervisor(_)) {
+            // What is left takes long: the checks after going back.
+            session.host.start_supervisor()?;
+        }
         return match pause {
             Pause::Rebooting => {
                 out.line("Stopped. The host reboots into the last good version.")?;

@@ -101,6 +101,23 @@ fn a_person_stops_a_trial() {
     host.wait_until_idle();
     assert_eq!(running(&host), before);
     assert_eq!(last_end(&host), end("rolled-back", "aborted"));
+    // The checks after going back are run at once: no timer has to step in.
+    let history = host.history();
+    assert_eq!(history.last().unwrap()["outcome"]["escalated"], false);
+}
+
+#[test]
+fn going_back_after_a_live_upgrade_leaves_it_and_nothing_else_bad() {
+    let host = DemoHost::new();
+    let before = running(&host);
+    let version = host.release(GOOD);
+    host.run(&["upgrade", "--live"], 0);
+    assert_eq!(last_end(&host), end("kept", "-"));
+    host.run(&["rollback", "--live", "--wait"], 0);
+    assert_eq!(last_end(&host), end("kept", "-"));
+    assert_eq!(host.history().last().unwrap()["request"]["target"], before);
+    let refused = host.run(&["upgrade", "--live"], 5);
+    assert!(refused.contains(&version[..10]), "{refused}");
 }
 
 #[test]

@@ -65,6 +65,11 @@ impl Repo {
             .iter()
             .take_while(|o| o.kind == ObjectKind::Commit)
             .count();
+        if !options.dry_run && !gone.is_empty() {
+            // The refs and commits that are gone already may have been removed by
+            // a run that died before it synced.
+            self.sync(self.path())?;
+        }
         for part in [&gone[..commits], &gone[commits..]] {
             summary.bytes_removed += self.remove_objects(part, options.dry_run, monitor)?;
         }

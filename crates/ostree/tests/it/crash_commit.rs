@@ -15,9 +15,9 @@ use ostree::{
 const MODES: [RepoMode; 3] = [RepoMode::Bare, RepoMode::BareUser, RepoMode::Archive];
 
 /// What a tree holds: content, or a symlink's target.
-type Files = BTreeMap<&'static str, Result<Vec<u8>, &'static str>>;
+pub type Files = BTreeMap<&'static str, Result<Vec<u8>, &'static str>>;
 
-fn old_files() -> Files {
+pub fn old_files() -> Files {
     BTreeMap::from([
         ("empty", Ok(Vec::new())),
         ("bin/tool", Ok(vec![b't'; 900])),
@@ -26,7 +26,7 @@ fn old_files() -> Files {
     ])
 }
 
-fn new_files() -> Files {
+pub fn new_files() -> Files {
     let mut files = old_files();
     files.insert("bin/tool", Ok(vec![b'n'; 1400]));
     files.insert("etc/conf", Ok(b"new\n".to_vec()));
@@ -58,11 +58,11 @@ fn write_source(fs: &SimFs, files: &Files) {
     }
 }
 
-fn open(fs: &SimFs, path: &str) -> Repo {
+pub fn open(fs: &SimFs, path: &str) -> Repo {
     Repo::open(Arc::new(fs.clone()), Path::new(path)).unwrap()
 }
 
-fn commit(fs: &SimFs, repo: &str, timestamp: u64) -> ostree::Result<Checksum> {
+pub fn commit(fs: &SimFs, repo: &str, timestamp: u64) -> ostree::Result<Checksum> {
     let options = CommitOptions {
         branch: Some("main".to_owned()),
         timestamp: Some(timestamp),
@@ -75,7 +75,7 @@ fn commit(fs: &SimFs, repo: &str, timestamp: u64) -> ostree::Result<Checksum> {
 }
 
 /// A disk with a source tree, and a repository that holds the tree before it.
-fn start(mode: RepoMode) -> (SimFs, Checksum) {
+pub fn start(mode: RepoMode) -> (SimFs, Checksum) {
     let fs = SimFs::new();
     write_source(&fs, &old_files());
     Repo::create(Arc::new(fs.clone()), Path::new("/repo"), mode).unwrap();
@@ -90,7 +90,7 @@ fn start(mode: RepoMode) -> (SimFs, Checksum) {
 
 /// Everything of the commit is there and is what its digests say: a checkout by
 /// copying verifies all of it.
-fn is_whole(fs: &SimFs, repo: &str, commit: &Checksum, files: &Files) {
+pub fn is_whole(fs: &SimFs, repo: &str, commit: &Checksum, files: &Files) {
     let options = CheckoutOptions {
         links: Links::Never,
         ..CheckoutOptions::default()
@@ -109,7 +109,7 @@ fn is_whole(fs: &SimFs, repo: &str, commit: &Checksum, files: &Files) {
 }
 
 /// All commit objects of a repository, whether a ref leads to them or not.
-fn commits(fs: &SimFs, repo: &str) -> Vec<Checksum> {
+pub fn commits(fs: &SimFs, repo: &str) -> Vec<Checksum> {
     let objects = Path::new(repo).join("objects");
     let mut found = Vec::new();
     for dir in fs.read_dir(&objects).unwrap() {

@@ -3,6 +3,7 @@
 
 mod codec;
 mod crash_commit;
+mod crash_prune;
 mod damage;
 mod differential;
 mod life;

@@ -365,13 +365,16 @@ impl Driver<'_> {
         } = &writer.memory;
         let step = step(state, knowledge, &now, &event)?;
         let changes = step.state != *state || !step.learned.is_empty();
-        if changes || !matches!(event, Event::Resumed(_)) {
-            match writer.append(&now, event, &step) {
-                Ok(record) => self.observer.recorded(&record),
-                Err(e) => {
-                    drop(writer);
-                    return Err(self.write_failed(&step, e));
-                }
+        let written = if changes || !matches!(event, Event::Resumed(_)) {
+            writer.append(&now, event, &step).map(Some)
+        } else {
+            writer.sync().map(|()| None)
+        };
+        match written {
+            Ok(record) => record.iter().for_each(|r| self.observer.recorded(r)),
+            Err(e) => {
+                drop(writer);
+                return Err(self.write_failed(&step, e));
             }
         }
         let knowledge = writer.memory.knowledge.clone();

@@ -378,6 +378,18 @@ impl Writer<'_> {
         self.memory.seq + 1
     }
 
+    /// Makes sure that the records are on the disk: who wrote the last one may have
+    /// died before that was so.
+    pub(crate) fn sync(&self) -> Result<(), JournalError> {
+        if self.memory.seq == 0 {
+            return Ok(());
+        }
+        let (fs, path, dir) = (&self.journal.fs, self.journal.path(), &self.journal.dir);
+        let synced = durable::Doing::doing(fs.sync_file(&path), "sync", &path)
+            .and_then(|()| durable::Doing::doing(fs.sync_dir(dir), "sync", dir));
+        self.journal.disk(synced)
+    }
+
     /// Adds the record of a step; it is on the disk afterwards.
     pub(crate) fn append(
         &mut self,

@@ -129,6 +129,8 @@ impl Observer for Marks<'_> {
     }
     fn acting(&self, action: &Action) {
         self.0.mark(&format!("{action:?} begins"));
+        let seq = journal(self.0).load().map_or(0, |memory| memory.seq);
+        self.0.mark(&format!("acting on record {seq}"));
     }
     fn note(&self, _: &str) {}
 }
@@ -136,7 +138,11 @@ impl Observer for Marks<'_> {
 /// What is done with a driver.
 type Doing<'d> = &'d dyn Fn(&mut Driver<'_>) -> Result<Pause, engine::DriveError>;
 
-fn drive(fs: &SimFs, mut host: Steady, what: Doing<'_>) -> Pause {
+fn drive(fs: &SimFs, host: Steady, what: Doing<'_>) -> Pause {
+    try_drive(fs, host, what).unwrap()
+}
+
+fn try_drive(fs: &SimFs, mut host: Steady, what: Doing<'_>) -> Result<Pause, engine::DriveError> {
     let journal = journal(fs);
     let mut driver = Driver {
         host: &mut host,
@@ -146,12 +152,17 @@ fn drive(fs: &SimFs, mut host: Steady, what: Doing<'_>) -> Pause {
         scope: Scope::All,
         patience: Duration::ZERO,
     };
-    what(&mut driver).unwrap()
+    what(&mut driver)
 }
 
 /// A whole live trial.
 fn upgrade(fs: &SimFs, healthy: bool) {
-    let paused = drive(fs, Steady { boot: 1, healthy }, &|driver| {
+    let paused = try_upgrade(fs, healthy).unwrap();
+    assert!(matches!(paused, Pause::Idle(Some(_))), "{paused:?}");
+}
+
+fn try_upgrade(fs: &SimFs, healthy: bool) -> Result<Pause, engine::DriveError> {
+    try_drive(fs, Steady { boot: 1, healthy }, &|driver| {
         let mut request = Request::new(new());
         request.kind = TrialKind::Live;
         driver.request(request)?;
@@ -162,8 +173,7 @@ fn upgrade(fs: &SimFs, healthy: bool) {
             reboot: false,
             baseline: None,
         })
-    });
-    assert!(matches!(paused, Pause::Idle(Some(_))), "{paused:?}");
+    })
 }
 
 /// Comes up after the power cut, on the version that was good before.
@@ -230,6 +240,38 @@ fn every_cut_is_settled_at_the_next_boot() {
             },
         );
     }
+}
+
+/// A process is killed, another goes on from what it finds, and then the power
+/// fails: no effect begins before the record that it follows from is on the disk,
+/// whoever wrote that.
+#[test]
+fn what_a_killed_process_wrote_is_synced_before_it_is_acted_on() {
+    let start = SimFs::new();
+    durable::create_dir_all(&start, Path::new(DIR), 0o755).unwrap();
+    let probe = start.snapshot();
+    upgrade(&probe, true);
+    let mut images = 0;
+    for call in 0..probe.call_count() {
+        let run = |fs: &SimFs| {
+            fs.die_at(call);
+            let _ = try_upgrade(fs, true);
+            fs.heal();
+            fs.mark("killed");
+            let host = Steady {
+                boot: 1,
+                healthy: true,
+            };
+            drive(fs, host, &|driver| driver.resume());
+        };
+        let report = Crashes::from(&start).check(run, |fs, when| {
+            let seq = journal(fs).load().unwrap().seq;
+            let acted = (0..100).filter(|n| when.passed(&format!("acting on record {n}")));
+            assert!(acted.max().unwrap_or(0) <= seq, "acted on a lost record");
+        });
+        images += report.images;
+    }
+    println!("killed, resumed, cut: {images} disks");
 }
 
 /// A journal that cannot be read is set aside; what it knew stays known, also

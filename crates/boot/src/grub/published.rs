@@ -172,16 +172,14 @@ fn count(id: &str) -> String {
     out
 }
 
-/// The trial: count, verify, load. GRUB takes an unknown command for one that
-/// went well, so checking a list that does not exist shows whether there is a
-/// `hashsum` (it must fail), and an empty one whether that knows SHA-256. (`save_env` is in the module of `load_env`: if
-/// one were missing, the sector would not have been read.) It does not return once an attempt is
+/// The functions of the trial. `backstop_try` does not return once an attempt is
 /// counted: a kernel that does not load ends the trial and restarts the machine.
 fn trial_functions(id: &str, trial: &Trial) -> String {
-    let name = &trial.entry.name;
-    let mut out = count(id);
-    let _ = write!(
-        out,
+    count(id) + &end_trial(&trial.entry.name) + &verify(trial) + &try_trial(trial)
+}
+
+fn end_trial(name: &str) -> String {
+    format!(
         r#"function backstop_end_trial {{
   echo "backstop: trial {name} did not load: ${{backstop_failed}}"
   set backstop_left=0
@@ -189,10 +187,21 @@ fn trial_functions(id: &str, trial: &Trial) -> String {
   reboot
 }}
 
-function backstop_verify {{
+"#
+    )
+}
+
+/// Compares kernel and initrds with their digests, where GRUB can. It takes an
+/// unknown command for one that went well, so checking a list that does not
+/// exist shows whether there is a `hashsum` (it must fail), and an empty one
+/// whether that knows SHA-256. (`save_env` is in the module of `load_env`: if one
+/// were missing, the sector would not have been read.)
+fn verify(trial: &Trial) -> String {
+    format!(
+        r#"function backstop_verify {{
   set backstop_failed={missing}
   if {there}; then
-    set backstop_failed={none}
+    set backstop_failed={NO_FAILURE}
     set backstop_verified='not verified, because there is no hashsum here'
     if hashsum --hash sha256 --check "${{backstop_loader}}/is-there-a-hashsum"; then true; else
       if hashsum --hash sha256 --check "${{backstop_loader}}/{EMPTY_DIGESTS_NAME}"; then
@@ -207,11 +216,22 @@ function backstop_verify {{
   fi
 }}
 
-function backstop_try {{
+"#,
+        name = trial.entry.name,
+        missing = LoadFailure::Missing.code(),
+        digest = LoadFailure::Digest.code(),
+        there = all_there(&trial.entry),
+    )
+}
+
+/// Count, verify, load.
+fn try_trial(trial: &Trial) -> String {
+    format!(
+        r#"function backstop_try {{
   backstop_count
   if [ "${{backstop_counted}}" = 'yes' ]; then
     backstop_verify
-    if [ "${{backstop_failed}}" = '{none}' ]; then
+    if [ "${{backstop_failed}}" = '{NO_FAILURE}' ]; then
       set backstop_failed={kernel}
       if {linux}; then
         set backstop_failed={initrd_failed}
@@ -226,16 +246,12 @@ function backstop_try {{
 }}
 
 "#,
-        missing = LoadFailure::Missing.code(),
-        digest = LoadFailure::Digest.code(),
+        name = trial.entry.name,
         kernel = LoadFailure::Kernel.code(),
         initrd_failed = LoadFailure::Initrd.code(),
-        none = NO_FAILURE,
-        there = all_there(&trial.entry),
         linux = linux(&trial.entry),
         initrd = initrd(&trial.entry),
-    );
-    out
+    )
 }
 
 #[cfg(test)]

@@ -50,10 +50,11 @@ fn ways_back_are_whole(fs: &SimFs, old: &VersionId) {
 }
 
 /// The power comes back: the machine boots until nothing is open, and what it
-/// ends with must keep the promises.
+/// ends with must keep the promises. `tried_before` boots of the new version were
+/// made before.
 fn comes_to_a_good_end(
     fs: &SimFs,
-    when: &When,
+    tried_before: usize,
     old: &VersionId,
     new: &VersionId,
     unhealthy: Option<&VersionId>,
@@ -66,7 +67,7 @@ fn comes_to_a_good_end(
     let memory = machine.memory();
     assert_eq!(memory.state, State::Idle);
     // P3: the cuts' boots counted too.
-    let tried = trial_boots(when) + machine.trial_boots;
+    let tried = tried_before + machine.trial_boots;
     assert!(tried <= ATTEMPTS, "it was tried {tried} times");
     // P2: only what proved itself is the default, and stays it (P6).
     let running = machine.running();
@@ -80,7 +81,7 @@ fn comes_to_a_good_end(
     ways_back_are_whole(fs, old);
     machine.power_on();
     assert_eq!(machine.running(), running, "a reboot leads elsewhere");
-    assert_eq!(trial_boots(when) + machine.trial_boots, tried);
+    assert_eq!(tried_before + machine.trial_boots, tried);
     // P4: what is bad is not tried again.
     if matches!(memory.knowledge.standing(new), Some(Standing::Bad { .. })) {
         assert!(
@@ -100,7 +101,7 @@ fn check(name: &str, view: View, per_point: usize, healthy: bool) {
             assert_eq!(ended, if healthy { new.clone() } else { old.clone() });
         },
         |fs, when| {
-            comes_to_a_good_end(fs, when, &old, &new, unhealthy);
+            comes_to_a_good_end(fs, trial_boots(when), &old, &new, unhealthy);
             if when.finished {
                 let booted = Simulated::new(fs, 2 * LATER, unhealthy);
                 let bad = booted.memory().knowledge.bad(&new).is_some();
@@ -125,4 +126,60 @@ fn an_unhealthy_upgrade_cut_off_anywhere_comes_to_a_good_end() {
 #[test]
 fn no_order_of_names_is_relied_on() {
     check("a healthy upgrade", View::Relaxed, 3, true);
+}
+
+/// Calls of a whole upgrade.
+fn calls_of_an_upgrade(start: &SimFs, new: &VersionId) -> usize {
+    let fs = start.snapshot();
+    upgrade(&fs, new, None);
+    fs.call_count()
+}
+
+/// `kill -9` at one call, another process goes on in the same boot, and in the end
+/// the power fails.
+#[test]
+fn a_killed_process_is_followed_by_another() {
+    let (fs, old, new) = disk();
+    let mut images = 0;
+    for call in (0..calls_of_an_upgrade(&fs, &new)).step_by(5) {
+        let crashes = Crashes::from(&fs).only_finished().per_point(4);
+        let report = crashes.check(
+            |fs| {
+                let mut machine = Simulated::new(fs, 0, None);
+                machine.boot();
+                fs.die_at(call);
+                if let Ok(pause) = machine.request(&new) {
+                    machine.run_until_killed(pause, call);
+                }
+                fs.heal();
+                machine.go_on();
+            },
+            |fs, when| comes_to_a_good_end(fs, trial_boots(when), &old, &new, None),
+        );
+        images += report.images;
+    }
+    println!("killed, gone on, cut: {images} disks");
+}
+
+/// One call fails, for a broken disk or a full one: the upgrade goes through, or
+/// ends where it began.
+#[test]
+fn a_call_that_fails_anywhere_comes_to_a_good_end() {
+    let (start, old, new) = disk();
+    let calls = calls_of_an_upgrade(&start, &new);
+    let mut kept = 0;
+    for call in 0..calls {
+        let fs = start.snapshot();
+        let mut machine = Simulated::new(&fs, 0, None);
+        machine.boot();
+        fs.fail_call(call, [5, 28][call % 2]);
+        if let Ok(pause) = machine.request(&new) {
+            machine.run(pause);
+        }
+        fs.heal();
+        comes_to_a_good_end(&fs, machine.trial_boots, &old, &new, None);
+        kept += usize::from(is_good(&machine.memory(), &new));
+    }
+    println!("{kept} of {calls} upgrades in which one call failed were kept");
+    assert!(kept > calls / 10 && kept < calls);
 }

@@ -327,11 +327,26 @@ impl<'a> Simulated<'a> {
         self.drive(&move |driver| driver.request(request.clone()))
     }
 
+    /// Goes on with what is open in the boot that is, as another process does
+    /// after one was killed.
+    pub fn go_on(&mut self) {
+        let pause = self.drive(&|driver| driver.resume()).unwrap();
+        self.run(pause);
+    }
+
     /// Lets the machine run, and boot as often as it has to, until no transaction
-    /// is open.
+    /// is open. A process that fails ends, and the machine is started again.
     pub fn run(&mut self, first: Pause) {
+        self.run_until_killed(first, usize::MAX);
+    }
+
+    /// The same, until the process is killed at a call.
+    pub fn run_until_killed(&mut self, first: Pause, call: usize) {
         let mut pause = first;
         for _ in 0..MOST_BOOTS {
+            if self.fs.call_count() > call {
+                return;
+            }
             pause = match pause {
                 Pause::Idle(_) => return,
                 Pause::Ready => {
@@ -341,7 +356,8 @@ impl<'a> Simulated<'a> {
                         reboot: true,
                         baseline: None,
                     };
-                    self.drive(&move |driver| driver.feed(go.clone())).unwrap()
+                    let gone = self.drive(&move |driver| driver.feed(go.clone()));
+                    gone.unwrap_or(Pause::AwaitingBoot)
                 }
                 Pause::Rebooting | Pause::AwaitingBoot => self.power_on(),
                 other => panic!("it hangs: {other:?}"),
@@ -353,6 +369,7 @@ impl<'a> Simulated<'a> {
     /// Boots and settles what is open.
     pub fn power_on(&mut self) -> Pause {
         self.boot();
-        self.drive(&|driver| driver.settle()).unwrap()
+        let settled = self.drive(&|driver| driver.settle());
+        settled.unwrap_or(Pause::AwaitingBoot)
     }
 }

@@ -365,7 +365,9 @@ impl Driver<'_> {
         } = &writer.memory;
         let step = step(state, knowledge, &now, &event)?;
         let changes = step.state != *state || !step.learned.is_empty();
-        let written = if changes || !matches!(event, Event::Resumed(_)) {
+        // Looked at again, and again put off: no news.
+        let no_news = matches!(event, Event::Resumed(_) | Event::Postponed { .. });
+        let written = if changes || !no_news {
             writer.append(&now, event, &step).map(Some)
         } else {
             writer.sync().map(|()| None)

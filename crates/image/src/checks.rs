@@ -44,6 +44,15 @@ impl ImageHost {
         Ok(runner.run(&self.checks()?, stage, baseline, monitor))
     }
 
+    /// How what runs now is: what a version on trial is compared with.
+    ///
+    /// # Errors
+    /// It can't be told what runs.
+    pub fn baseline(&self, monitor: &dyn Monitor) -> Result<Baseline> {
+        let runner = Runner::new(&self.checks_root()?);
+        Ok(runner.baseline(&self.checks()?, monitor))
+    }
+
     /// Runs the checks that a staged version brings for itself, and looks at how
     /// the host is before it changes.
     pub(crate) fn preflight_version(
@@ -63,8 +72,7 @@ impl ImageHost {
             runner = runner.launched_by(launcher);
         }
         let report = runner.run(&own, Stage::Preflight, &Baseline::default(), monitor);
-        let running = Runner::new(&self.checks_root()?);
-        let baseline = running.baseline(&self.checks()?, monitor);
+        let baseline = self.baseline(monitor)?;
         Ok(Preflight { report, baseline })
     }
 }

@@ -1,7 +1,8 @@
 //! `backstop supervise`: sees an open transaction through.
 
 use agent::{Answer, may_reboot};
-use engine::{Event, Pause, Scope, TrialKind};
+use engine::{Event, Pause, Phase, Scope, TrialKind};
+use monitor::Monitor;
 
 use crate::args::Global;
 use crate::exit::Ended;
@@ -17,7 +18,7 @@ pub fn run(global: &Global) -> anyhow::Result<Ended> {
     let monitor = Terminal::new(global.json);
     let pause = session.driver(&printer, &monitor, Scope::All).resume()?;
     if pause == Pause::Ready
-        && let Some(event) = go_ahead(&session)?
+        && let Some(event) = go_ahead(&session, &monitor)?
     {
         session.driver(&printer, &monitor, Scope::All).feed(event)?;
     }
@@ -25,24 +26,29 @@ pub fn run(global: &Global) -> anyhow::Result<Ended> {
 }
 
 /// Whether the version may be activated now, by the policy.
-fn go_ahead(session: &Session) -> anyhow::Result<Option<Event>> {
+fn go_ahead(session: &Session, monitor: &dyn Monitor) -> anyhow::Result<Option<Event>> {
     let state = session.journal.load()?.state;
     let Some(open) = state.open() else {
         return Ok(None);
     };
     let tx = open.transaction.id;
-    let go = |reboot| Event::GoAhead {
-        tx,
-        reboot,
-        baseline: None,
+    let go = |reboot| -> anyhow::Result<Event> {
+        // It may have waited for days: what broke meanwhile is not its fault.
+        let waited = matches!(open.phase, Phase::Ready { postponed: Some(_) });
+        let baseline = waited.then(|| session.host.baseline(monitor)).transpose()?;
+        Ok(Event::GoAhead {
+            tx,
+            reboot,
+            baseline,
+        })
     };
     if open.transaction.request.kind == TrialKind::Live {
-        return Ok(Some(go(false)));
+        return go(false).map(Some);
     }
     let policy = session.policy()?;
     Ok(Some(match may_reboot(&policy, &jiff::Zoned::now()) {
-        Answer::Now => go(true),
-        Answer::Never => go(false),
+        Answer::Now => go(true)?,
+        Answer::Never => go(false)?,
         Answer::OpensAt(opens) => Event::Postponed {
             tx,
             why: format!("reboots are allowed from {}", opens.strftime("%a %F %H:%M")),

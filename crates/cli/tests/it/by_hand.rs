@@ -121,6 +121,29 @@ fn going_back_after_a_live_upgrade_leaves_it_and_nothing_else_bad() {
 }
 
 #[test]
+fn an_upgrade_waits_for_its_window() {
+    let host = DemoHost::new();
+    let version = host.release(GOOD);
+    let root = std::fs::read_to_string(host.dir().join("machine/booted_root")).unwrap();
+    let drop_ins = std::path::Path::new(root.trim()).join("etc/backstop/backstop.toml.d");
+    std::fs::create_dir_all(&drop_ins).unwrap();
+    let policy = |text: &str| std::fs::write(drop_ins.join("90-test.toml"), text).unwrap();
+    let hour = (jiff::Zoned::now().hour() + 6) % 24;
+    policy(&format!(
+        "[reboot]\nwindows = ['{hour:02}:00-{hour:02}:30']"
+    ));
+    let said = host.run(&["upgrade", "--boot"], 0);
+    assert!(said.contains("waits: reboots are allowed from"), "{said}");
+    assert_ne!(running(&host), version);
+    // The timer looks again, and the window is open.
+    policy("[reboot]\nwhen = 'now'");
+    host.run(&["upgrade", "--unattended"], 0);
+    host.wait_until_idle();
+    assert_eq!(running(&host), version);
+    assert_eq!(last_end(&host), end("kept", "-"));
+}
+
+#[test]
 fn local_changes_in_etc_survive_an_upgrade() {
     let host = DemoHost::new();
     let deployment = || {

@@ -74,7 +74,7 @@ impl Ssh {
         program::output(&mut self.command(script))
     }
 
-    /// Whether the guest answers over a connection made now.
+    /// Whether the guest answers, over the connection there is or a new one.
     #[must_use]
     pub fn answers(&self) -> bool {
         let mut command = self.command("true");

@@ -132,14 +132,26 @@ impl InstallPlan {
             size,
             identity,
             serial: self.options.serial,
+            work: work.path(),
         };
-        writer.loader_files(&sysroot)?;
-        let deployment = deploy::first(fs, &sysroot, self, monitor)?;
-        let written = writer.write(&sysroot, work.path(), monitor);
+        let made = self.fill(fs, &writer, &sysroot, monitor);
         // Deployments are immutable: an ordinary removal would leave them.
         let removed = durable::remove_tree(&**fs, &sysroot);
-        written?;
+        let deployment = made?;
         removed?;
+        Ok(deployment)
+    }
+
+    fn fill(
+        &self,
+        fs: &Arc<dyn Fs>,
+        writer: &DiskWriter<'_>,
+        sysroot: &Path,
+        monitor: &dyn Monitor,
+    ) -> Result<DeploymentId> {
+        writer.loader_files(sysroot)?;
+        let deployment = deploy::first(fs, sysroot, self, monitor)?;
+        writer.write(sysroot, monitor)?;
         Ok(deployment)
     }
 

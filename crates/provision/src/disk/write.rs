@@ -51,6 +51,8 @@ pub(super) struct DiskWriter<'a> {
     pub identity: &'a Identity,
     /// Speed of a serial console.
     pub serial: Option<u32>,
+    /// Where images are made before they are written.
+    pub work: &'a Path,
 }
 
 impl DiskWriter<'_> {
@@ -76,8 +78,19 @@ impl DiskWriter<'_> {
         )?)
     }
 
-    /// Writes the whole disk from a sysroot that has its loader's files.
-    pub(super) fn write(&self, sysroot: &Path, work: &Path, monitor: &dyn Monitor) -> Result<()> {
+    /// Writes the whole disk from a sysroot that has its loader's files. When
+    /// that fails, a new image is removed.
+    pub(super) fn write(&self, sysroot: &Path, monitor: &dyn Monitor) -> Result<()> {
+        let (disk, new) = self.open()?;
+        let written = self.fill(&disk, new, sysroot, monitor);
+        if written.is_err() && new {
+            // The first error is the one that matters.
+            let _ = self.fs.remove_file(self.path);
+        }
+        written
+    }
+
+    fn fill(&self, disk: &RawDisk, new: bool, sysroot: &Path, monitor: &dyn Monitor) -> Result<()> {
         let steps = |done| {
             monitor.progress(Progress {
                 step: "writing the disk",
@@ -87,10 +100,9 @@ impl DiskWriter<'_> {
             });
         };
         steps(0);
-        let (disk, new) = self.open()?;
-        let layout = self.divide(&disk)?;
+        let layout = self.divide(disk)?;
         steps(1);
-        let esp = self.take_esp(sysroot, work, &layout)?;
+        let esp = self.take_esp(sysroot, &layout)?;
         disk.write_file(layout.esp.start, &esp, new)?;
         steps(2);
         filesystems::root(
@@ -101,7 +113,7 @@ impl DiskWriter<'_> {
             sysroot,
         )?;
         steps(3);
-        grub::embed(self.fs, &disk, &layout, &grub::bios_core(work)?)?;
+        grub::embed(self.fs, disk, &layout, &grub::bios_core(self.work)?)?;
         disk.sync()?;
         steps(4);
         Ok(())
@@ -130,9 +142,9 @@ impl DiskWriter<'_> {
     }
 
     /// Makes the ESP from its directory, which stays behind as a mount point.
-    fn take_esp(&self, sysroot: &Path, work: &Path, layout: &Layout) -> Result<PathBuf> {
+    fn take_esp(&self, sysroot: &Path, layout: &Layout) -> Result<PathBuf> {
         let dir = sysroot.join(ESP_DIR);
-        let image = filesystems::esp(self.fs, &layout.esp, &dir, work)?;
+        let image = filesystems::esp(self.fs, &layout.esp, &dir, self.work)?;
         for entry in self.fs.read_dir(&dir).doing("list", &dir)? {
             durable::remove_tree(self.fs, &dir.join(entry.name))?;
         }

@@ -11,13 +11,14 @@ use super::payload::FILES;
 use super::plan::{InitramfsSource, Step, TreePlan};
 use super::survey::InitramfsTool;
 use super::var;
-use crate::{Error, Result, program};
+use crate::{Result, program};
 
 /// Makes the initramfs in a mount namespace of its own.
 const MAKE_INITRAMFS: &str = include_str!("make-initramfs.sh");
 
 impl TreePlan {
-    /// Does the steps in order. Interrupted, it can be planned and done again.
+    /// Does the steps in order. Interrupted, it can be planned and done again,
+    /// in place; a copy that was begun must be removed first.
     ///
     /// # Errors
     /// What failed; the steps before it are done.
@@ -207,14 +208,8 @@ impl Doer<'_> {
     }
 }
 
-/// Copies a tree as it is, to a place where there is nothing yet.
+/// Copies a tree as it is.
 fn copy_tree(fs: &dyn Fs, from: &Path, into: &Path) -> Result<()> {
-    if fs.read_dir(into).is_ok_and(|names| !names.is_empty()) {
-        return Err(Error::Unsuitable {
-            path: into.to_owned(),
-            why: "it is not empty, so no tree is copied to it".into(),
-        });
-    }
     durable::create_dir_all(fs, into, 0o755)?;
     let mut content = from.as_os_str().to_owned();
     content.push(OsStr::new("/."));

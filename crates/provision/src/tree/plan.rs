@@ -115,6 +115,14 @@ pub struct TreePlan {
 pub fn plan(fs: &dyn Fs, options: &PrepareOptions) -> Result<TreePlan> {
     let survey = Survey::of(fs, &options.tree, &options.binary)?;
     let plan = decide(&survey, options)?;
+    if let Some(into) = &options.into
+        && fs.read_dir(into).is_ok_and(|names| !names.is_empty())
+    {
+        return Err(Error::Unsuitable {
+            path: into.clone(),
+            why: "it is not empty, so no tree is copied to it; remove it first".into(),
+        });
+    }
     if !rustix::process::geteuid().is_root() && plan.needs_root() {
         return Err(Error::NeedsRoot("make an initramfs inside a tree"));
     }

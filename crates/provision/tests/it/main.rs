@@ -6,6 +6,7 @@
     reason = "makes throw-away trees"
 )]
 
+mod install;
 mod tree;
 
 #[test]

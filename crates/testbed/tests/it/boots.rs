@@ -34,6 +34,10 @@ fn a_container_boots_what_the_sysroot_says() {
     container.run("test -e /run/ostree-booted").unwrap();
     let touch = container.output("touch /usr/x").unwrap();
     assert!(!touch.status.success(), "/usr is read-only");
+    let cycles = "journalctl -b | grep -c 'ordering cycle' || true";
+    assert_eq!(container.run(cycles).unwrap(), "0\n");
+    let units = "cd /usr/lib/systemd/system && systemd-analyze verify backstop-* boot.mount 2>&1";
+    assert_eq!(container.run(units).unwrap(), "");
     container.run("echo kept >/var/kept").unwrap();
     assert!(sysroot.join("ostree/deploy/debian/var/kept").exists());
     container.run("systemctl --no-block reboot").unwrap();

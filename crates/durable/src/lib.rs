@@ -31,7 +31,8 @@ pub use fs::{
 };
 pub use moves::{
     append_record, create_dir_all, is_leftover, overwrite_in_place, publish_file, publish_symlink,
-    read, read_bounded, read_to_string, remove_tree, rename_and_sync, switch_symlink,
+    read, read_bounded, read_to_string, remove_leftovers, remove_tree, rename_and_sync,
+    switch_symlink,
 };
 pub use real::RealFs;
 

@@ -40,13 +40,32 @@ fn under_new_name<T>(
     }
 }
 
-/// Whether a name is one that an interrupted [`publish_file`] or
-/// [`publish_symlink`] left behind. Where no other writer can be at work such a
-/// file may be removed.
+/// Whether a name is one that an interrupted [`publish_file`], [`publish_symlink`]
+/// or [`switch_symlink`] left behind: `.NAME.PID-N.tmp`.
 #[must_use]
 pub fn is_leftover(name: &OsStr) -> bool {
-    let name = name.as_encoded_bytes();
-    name.starts_with(b".") && name.ends_with(b".tmp")
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let numbers = name
+        .to_str()
+        .and_then(|name| name.strip_prefix('.')?.strip_suffix(".tmp"))
+        .and_then(|name| name.rsplit_once('.')?.1.split_once('-'));
+    numbers.is_some_and(|(pid, n)| number(pid) && number(n))
+}
+
+/// Removes what interrupted moves left in a directory, where no other writer can
+/// be at work: under the lock that writers hold. Answers how much that was.
+///
+/// # Errors
+/// What failed.
+pub fn remove_leftovers(fs: &dyn Fs, dir: &Path) -> Result<usize> {
+    let mut removed = 0;
+    for entry in fs.read_dir(dir).doing("list", dir)? {
+        if entry.kind != FileKind::Dir && is_leftover(&entry.name) {
+            remove_if_there(fs, &dir.join(&entry.name))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }
 
 /// Replaces `path` by a file with these bytes and permission bits, whatever the

@@ -36,6 +36,7 @@ impl Sysroot {
             let id = id.clone();
             return Err(Error::InUse { id, why });
         }
+        self.settle_switch()?;
         self.remove_deployment(id)
     }
 
@@ -57,6 +58,8 @@ impl Sysroot {
         let mut report = CleanupReport::default();
         let all = self.deployments()?;
         let running = self.running()?;
+        self.settle_switch()?;
+        self.remove_leftovers()?;
         // First what leads to old deployments, then these.
         self.remove_links(version ^ 1)?;
         durable::remove_tree(self.fs(), &self.layout().loader_of(version ^ 1))?;
@@ -74,6 +77,20 @@ impl Sysroot {
         self.drop_refs(&format!("ostree/{}", version ^ 1), 0)?;
         report.object_bytes = self.prune(monitor);
         Ok(report)
+    }
+
+    /// Removes what publications and stagings that were cut off left lying. All who
+    /// write here hold the lock.
+    fn remove_leftovers(&self) -> Result<()> {
+        let (fs, layout) = (self.fs(), self.layout());
+        let mut dirs = vec![layout.boot(), layout.ostree()];
+        for stateroot in self.stateroots()? {
+            dirs.push(layout.deployments(&stateroot));
+        }
+        for dir in dirs {
+            durable::remove_leftovers(fs, &dir)?;
+        }
+        Ok(())
     }
 
     /// Removes objects as `ostree admin cleanup` does. A damaged repository keeps

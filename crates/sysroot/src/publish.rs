@@ -44,12 +44,11 @@ impl Sysroot {
         let _lock = self.lock()?;
         let order = &self.without_unbootable(order, monitor)?;
         if let Some(config) = self.stands(order) {
-            // Whoever published it may have died before it was in its place.
             self.reach_disk()?;
-            let boot = self.layout().boot();
-            self.fs().checkpoint(&boot).doing("checkpoint", &boot)?;
+            self.settle_switch()?;
             return Ok(config);
         }
+        self.settle_switch()?;
         let version = self.boot_version()?.map_or(1, |v| v ^ 1);
         step(monitor, 0);
         let planned = self.plan_entries(order, version)?;
@@ -199,6 +198,14 @@ impl Sysroot {
                 .doing("sync the filesystem of", dir)?;
         }
         Ok(())
+    }
+
+    /// Makes sure that the set which counts here counts for GRUB too, before
+    /// anybody relies on that or writes over the other set: who switched last may
+    /// have died before the switch was in its place.
+    pub(crate) fn settle_switch(&self) -> Result<()> {
+        let boot = self.layout().boot();
+        Ok(self.fs().checkpoint(&boot).doing("checkpoint", &boot)?)
     }
 
     /// The moment from which on the new order counts. The switch puts all of

@@ -333,6 +333,31 @@ fn leftovers_do_not_stand_in_the_way() {
 }
 
 #[test]
+fn leftovers_are_told_from_other_files_and_removed() {
+    let names_of = |names: &[&'static str]| -> Vec<(String, bool)> {
+        let told = |n: &&str| (format!("/{n}"), durable::is_leftover(n.as_ref()));
+        names.iter().map(told).collect()
+    };
+    let ours = [".file.12-0.tmp", ".a.b.7-31.tmp"];
+    let others = [
+        "file.12-0.tmp",
+        ".file.tmp",
+        ".x.1-a.tmp",
+        ".x.-1.tmp",
+        ".x.1-2",
+        ".loader.old",
+    ];
+    assert!(names_of(&ours).iter().all(|(_, told)| *told));
+    assert!(names_of(&others).iter().all(|(_, told)| !told));
+    let fs = SimFs::new();
+    for (path, _) in names_of(&ours).iter().chain(&names_of(&others)) {
+        fs.create(Path::new(path), 0o644).unwrap();
+    }
+    let removed = durable::remove_leftovers(&fs, Path::new("/")).unwrap();
+    assert_eq!((removed, names(&fs, "/").len()), (ours.len(), others.len()));
+}
+
+#[test]
 fn remove_tree_goes_through_immutable_directories_and_can_be_resumed() {
     let fs = with_dirs();
     fs.set_immutable(Path::new("/d"), true).unwrap();

@@ -4,6 +4,7 @@
 use boot::Choice;
 use durable::Fs;
 use durable::sim::{Crashes, Report, SimFs, View, When};
+use monitor::Silent;
 use sysroot::{BootOrder, DeploymentId};
 
 use crate::host::order;
@@ -176,6 +177,45 @@ fn publishing_after_a_killed_publication_is_durable() {
         });
         crashes.check(again, |fs, _| after.is_deployed(fs));
     }
+}
+
+/// `kill -9` in the middle of a publication, then another one, and the power fails
+/// somewhere in that: it may not write over the set that GRUB still goes by.
+#[test]
+fn another_publication_spares_what_grub_goes_by() {
+    let (fs, good, new) = staged();
+    let trial = order(&[&good], Some(&new));
+    let (once, twice) = (fs.snapshot(), fs.snapshot());
+    publish(&once, &trial).unwrap();
+    publish(&twice, &trial).unwrap();
+    publish(&twice, &trial).unwrap();
+    let known = [Expected::of(&fs), Expected::of(&once), Expected::of(&twice)];
+    let known: Vec<&Expected> = known.iter().collect();
+    let mut images = 0;
+    // The calls around the switch, which is near the end.
+    for call in once.call_count() - 20..once.call_count() {
+        for cleans in [false, true] {
+            let again = |fs: &SimFs| {
+                fs.die_at(call);
+                let _ = publish(fs, &trial);
+                fs.heal();
+                fs.mark("killed");
+                if cleans {
+                    open(fs).cleanup(&[], &Silent).unwrap();
+                } else {
+                    publish(fs, &trial).unwrap();
+                }
+            };
+            let crashes = Crashes::from(&fs).view(View::BootLoader).per_point(2);
+            let report = crashes.check(again, |fs, when| {
+                if when.passed("killed") {
+                    grub_boots(fs, &known);
+                }
+            });
+            images += report.images;
+        }
+    }
+    println!("killed, then another publication or a cleaning: {images} disks");
 }
 
 /// A publication that fails, for a full disk or a broken one, leaves the order

@@ -228,55 +228,53 @@ impl Driver<'_> {
     /// Does one action. The event is its result, if that changes the state.
     fn effect(&mut self, action: Action, job: Job<'_>, state: &State) -> Option<Event> {
         let tx = job.transaction.id;
+        let monitor = self.monitor;
         match action {
-            Action::Stage => Some(match self.host.stage(job, self.monitor) {
-                Ok(()) => Event::StageDone { tx },
-                Err(e) => Event::StageFailed {
-                    tx,
-                    error: chain(&*e),
-                },
-            }),
+            Action::Stage => told(
+                self.host.stage(job, monitor),
+                Event::StageDone { tx },
+                |error| Event::StageFailed { tx, error },
+            ),
             Action::Preflight => Some(self.preflight(job)),
-            Action::Activate => Some(match self.host.activate(job, self.monitor) {
-                Ok(()) => Event::Activated { tx },
-                Err(e) => Event::ActivateFailed {
-                    tx,
-                    error: chain(&*e),
-                },
-            }),
+            Action::Activate => told(
+                self.host.activate(job, monitor),
+                Event::Activated { tx },
+                |error| Event::ActivateFailed { tx, error },
+            ),
             Action::RunChecks { stage } => Some(self.run_checks(job, stage)),
-            Action::Keep => Some(match self.host.keep(job, self.monitor) {
-                Ok(()) => Event::Kept { tx },
-                Err(e) => Event::KeepFailed {
-                    tx,
-                    error: chain(&*e),
-                },
+            Action::Keep => told(self.host.keep(job, monitor), Event::Kept { tx }, |error| {
+                Event::KeepFailed { tx, error }
             }),
-            Action::RollBack => Some(match self.host.roll_back(job, self.monitor) {
-                Ok(()) => Event::RolledBack { tx },
-                Err(e) => Event::RollbackFailed {
-                    tx,
-                    error: chain(&*e),
-                },
-            }),
+            Action::RollBack => told(
+                self.host.roll_back(job, monitor),
+                Event::RolledBack { tx },
+                |error| Event::RollbackFailed { tx, error },
+            ),
+            action => self.side_effect(action, job, state),
+        }
+    }
+
+    /// Does one of the actions that change no state unless they fail.
+    fn side_effect(&mut self, action: Action, job: Job<'_>, state: &State) -> Option<Event> {
+        let tx = job.transaction.id;
+        match action {
             Action::Reboot { force } => {
                 let error = chain(&*self.host.reboot(force).err()?);
-                Some(Event::RebootFailed { tx, error })
+                return Some(Event::RebootFailed { tx, error });
             }
             Action::ArmDeadman { deadman, after } => {
-                self.arm(job.transaction, deadman, after, state)
+                return self.arm(job.transaction, deadman, after, state);
             }
             Action::DisarmDeadman => {
                 let disarmed = self.host.disarm_deadman(job.transaction, None);
                 self.best_effort(disarmed);
-                None
             }
-            Action::Discard => {
+            _ => {
                 let discarded = self.host.discard(job, self.monitor);
                 self.best_effort(discarded);
-                None
             }
         }
+        None
     }
 
     fn preflight(&mut self, job: Job<'_>) -> Event {
@@ -441,6 +439,18 @@ impl Driver<'_> {
             None => pause(step),
         }
     }
+}
+
+/// An effect's result as an event.
+fn told(
+    result: Result<(), HostError>,
+    good: Event,
+    bad: impl FnOnce(String) -> Event,
+) -> Option<Event> {
+    Some(match result {
+        Ok(()) => good,
+        Err(e) => bad(chain(&*e)),
+    })
 }
 
 /// Whether the host is on its way out of a version that runs.

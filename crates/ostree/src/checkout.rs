@@ -94,7 +94,8 @@ impl Repo {
     /// needs the checkout to survive a crash syncs its filesystem.
     ///
     /// # Errors
-    /// The disk's; missing or damaged objects. What has been made is left.
+    /// The disk's; missing or damaged objects. What has been made is removed, unless
+    /// it was put into a directory that existed.
     pub fn checkout(
         &self,
         checksum: &Checksum,
@@ -117,7 +118,14 @@ impl Repo {
             copied: AtomicU64::new(0),
             copied_bytes: AtomicU64::new(0),
         };
-        walk.run(checksum, dest).map_err(|e| e.explain_full(dest))?;
+        let is_new = self.fs().metadata(dest).is_err();
+        walk.run(checksum, dest).map_err(|e| {
+            if is_new && !matches!(e, Error::Exists { .. }) {
+                // The first error is the one that matters.
+                let _ = durable::remove_tree(self.fs(), dest);
+            }
+            e.explain_full(dest)
+        })?;
         Ok(CheckoutSummary {
             dirs: walk.dirs.into_inner(),
             linked: walk.linked.into_inner(),

@@ -3,6 +3,7 @@
 
 use clap::Parser;
 
+mod bench;
 mod step;
 mod test;
 
@@ -17,6 +18,15 @@ enum Task {
     },
     /// What the project's CI runs: format, lints, documentation, then `test`
     Ci,
+    /// Measure the repository against Debian's ostree, into bench/
+    Bench {
+        /// How often everything is done; the median counts
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// What is committed
+        #[arg(default_value = "/usr/share")]
+        tree: std::path::PathBuf,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -26,5 +36,6 @@ fn main() -> anyhow::Result<()> {
             test::lint()?;
             test::run(true)
         }
+        Task::Bench { rounds, tree } => bench::run(rounds, &tree),
     }
 }

@@ -1,0 +1,370 @@
+//! `cargo xtask bench`: the repository against Debian's `ostree`, side by side.
+//!
+//! Both do the same work on the same tree in turns, so that whatever else the
+//! machine does hits both. What counts is the median of the rounds.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+
+/// Who does the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Program {
+    Ostree,
+    Backstop,
+}
+
+/// A piece of work: its name, and the arguments that make each program do it in
+/// its directory, where `repo` is a repository and `tree` what is committed.
+struct Work {
+    name: &'static str,
+    ostree: &'static [&'static str],
+    backstop: &'static [&'static str],
+    /// What it leaves that must be gone before the next round.
+    leaves: &'static [&'static str],
+}
+
+/// One round, in this order: each piece builds on those before it.
+const WORKS: [Work; 8] = [
+    Work {
+        name: "commit",
+        ostree: &["commit", "--repo=repo", "-b", "main", "tree"],
+        backstop: &["commit", "--repo=repo", "-b", "main", "tree"],
+        leaves: &[],
+    },
+    Work {
+        name: "commit again, nothing new",
+        ostree: &["commit", "--repo=repo", "-b", "main", "tree"],
+        backstop: &["commit", "--repo=repo", "-b", "main", "tree"],
+        leaves: &[],
+    },
+    Work {
+        name: "fsck",
+        ostree: &["fsck", "-q", "--repo=repo"],
+        backstop: &["fsck", "--repo=repo"],
+        leaves: &[],
+    },
+    Work {
+        name: "checkout, hard links",
+        ostree: &["checkout", "-H", "--repo=repo", "main", "out"],
+        backstop: &["checkout", "-H", "--repo=repo", "main", "out"],
+        leaves: &["out"],
+    },
+    Work {
+        name: "checkout, copies",
+        ostree: &["checkout", "-C", "--repo=repo", "main", "out"],
+        backstop: &["checkout", "-C", "--repo=repo", "main", "out"],
+        leaves: &["out"],
+    },
+    Work {
+        name: "pull-local, verified",
+        ostree: &["pull-local", "--untrusted", "--repo=other", "repo", "main"],
+        backstop: &["pull-local", "--copy", "--repo=other", "repo", "main"],
+        leaves: &["other"],
+    },
+    Work {
+        name: "pull-local, hard links",
+        ostree: &["pull-local", "--repo=other", "repo", "main"],
+        backstop: &["pull-local", "--trusted", "--repo=other", "repo", "main"],
+        leaves: &["other"],
+    },
+    Work {
+        name: "prune, nothing to do",
+        ostree: &["prune", "--repo=repo"],
+        backstop: &["prune", "--repo=repo"],
+        leaves: &[],
+    },
+];
+
+/// How long a piece of work took: on the clock, and of all cores together.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+struct Taken {
+    wall: f64,
+    cpu: f64,
+}
+
+/// Runs `rounds` rounds on `tree`, prints a table and writes it below `bench/`.
+pub fn run(rounds: usize, tree: &Path) -> anyhow::Result<()> {
+    ensure!(rounds > 0, "at least one round is needed");
+    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let backstop = build(&root)?;
+    let found = Command::new("ostree").arg("--version").output();
+    let version = String::from_utf8(found.context("Debian's ostree is needed")?.stdout)?;
+    let version = version.split('\'').nth(1).unwrap_or("?").to_owned();
+    let scratch = Scratch::new()?;
+    let (files, bytes) = warm(tree)?;
+    let mut taken = vec![[Vec::new(), Vec::new()]; WORKS.len()];
+    for round in 0..rounds {
+        println!("round {} of {rounds}", round + 1);
+        one_round(&scratch, &backstop, tree, round, &mut taken)?;
+    }
+    let mut report = String::new();
+    writeln!(
+        report,
+        "# backstop {} and ostree {version}\n",
+        env!("CARGO_PKG_VERSION")
+    )?;
+    writeln!(
+        report,
+        "`cargo xtask bench --rounds {rounds} {}`\n",
+        tree.display()
+    )?;
+    writeln!(report, "{}\n", machine(files, bytes)?)?;
+    table(&mut report, &taken)?;
+    println!("\n{report}");
+    save(&root, &report)
+}
+
+/// Builds what is measured.
+fn build(root: &Path) -> anyhow::Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--release", "--quiet", "-p", "backstop"]);
+    ensure!(
+        command.current_dir(root).status()?.success(),
+        "the build failed"
+    );
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    Ok(target.join("release/backstop").canonicalize()?)
+}
+
+/// A directory for the repositories, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let path = PathBuf::from(format!("/var/tmp/backstop-bench-{}", std::process::id()));
+        std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Reads the whole tree, so that every round finds it in memory; its files and bytes.
+fn warm(tree: &Path) -> anyhow::Result<(u64, u64)> {
+    let (mut files, mut bytes) = (0, 0);
+    let mut stack = vec![tree.to_owned()];
+    while let Some(dir) = stack.pop() {
+        for entry in
+            std::fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))?
+        {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                stack.push(entry.path());
+                continue;
+            }
+            files += 1;
+            if entry.file_type()?.is_file() {
+                bytes += std::io::copy(
+                    &mut std::fs::File::open(entry.path())?,
+                    &mut std::io::sink(),
+                )?;
+            }
+        }
+    }
+    Ok((files, bytes))
+}
+
+/// Both programs do all pieces of work, in turns; who is first changes.
+fn one_round(
+    scratch: &Scratch,
+    backstop: &Path,
+    tree: &Path,
+    round: usize,
+    taken: &mut [[Vec<Taken>; 2]],
+) -> anyhow::Result<()> {
+    let mut programs = [Program::Ostree, Program::Backstop];
+    programs.rotate_left(round % 2);
+    let dir = |program| scratch.0.join(format!("{program:?}"));
+    for program in programs {
+        let _ = std::fs::remove_dir_all(dir(program));
+        std::fs::create_dir(dir(program))?;
+        init(program, backstop, &dir(program), "repo")?;
+    }
+    for (work, taken) in WORKS.iter().zip(taken) {
+        for program in programs {
+            if work.leaves.contains(&"other") {
+                init(program, backstop, &dir(program), "other")?;
+            }
+            let args = match program {
+                Program::Ostree => work.ostree,
+                Program::Backstop => work.backstop,
+            };
+            let args = args.iter().map(|arg| match *arg {
+                "tree" => tree.as_os_str(),
+                other => OsStr::new(other),
+            });
+            rustix::fs::sync();
+            let time = measure(program, backstop, &dir(program), args)
+                .with_context(|| format!("{program:?} cannot {}", work.name))?;
+            taken[program as usize].push(time);
+            for left in work.leaves {
+                std::fs::remove_dir_all(dir(program).join(left))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes a repository: bare as root, else bare-user.
+fn init(program: Program, backstop: &Path, dir: &Path, name: &str) -> anyhow::Result<()> {
+    let mode = if rustix::process::geteuid().is_root() {
+        "bare"
+    } else {
+        "bare-user"
+    };
+    let (repo, mode) = (format!("--repo={name}"), format!("--mode={mode}"));
+    measure(
+        program,
+        backstop,
+        dir,
+        ["init", &repo, &mode].map(OsStr::new),
+    )?;
+    Ok(())
+}
+
+fn measure<'a>(
+    program: Program,
+    backstop: &Path,
+    dir: &Path,
+    args: impl IntoIterator<Item = &'a OsStr>,
+) -> anyhow::Result<Taken> {
+    let mut command = match program {
+        Program::Ostree => Command::new("ostree"),
+        Program::Backstop => {
+            let mut command = Command::new(backstop);
+            command.arg("repo");
+            command
+        }
+    };
+    command
+        .args(args)
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let (cpu, start) = (children_cpu()?, Instant::now());
+    let out = command.output()?;
+    let wall = start.elapsed();
+    if !out.status.success() {
+        bail!("{}", String::from_utf8_lossy(&out.stderr));
+    }
+    Ok(Taken {
+        wall: wall.as_secs_f64(),
+        cpu: (children_cpu()? - cpu).as_secs_f64(),
+    })
+}
+
+/// Processor time of all children waited for, from `/proc`.
+fn children_cpu() -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(')').context("odd /proc/self/stat")?;
+    // The 16th and 17th field of all; the name was the second.
+    let ticks = fields
+        .split_whitespace()
+        .skip(13)
+        .take(2)
+        .map(str::parse::<u64>);
+    let ticks: u64 = ticks.sum::<Result<_, _>>()?;
+    Ok(Duration::from_millis(
+        ticks * 1000 / rustix::param::clock_ticks_per_second(),
+    ))
+}
+
+fn median(values: &[Taken], of: impl Fn(&Taken) -> f64) -> f64 {
+    let mut values: Vec<f64> = values.iter().map(of).collect();
+    values.sort_by(f64::total_cmp);
+    let mid = values.len() / 2;
+    if values.len() % 2 == 1 {
+        return values[mid];
+    }
+    (values[mid - 1] + values[mid]) / 2.0
+}
+
+fn table(report: &mut String, taken: &[[Vec<Taken>; 2]]) -> std::fmt::Result {
+    writeln!(
+        report,
+        "| work | ostree s | backstop s | times as fast | ostree CPU s | backstop CPU s |"
+    )?;
+    writeln!(report, "| --- | ---: | ---: | ---: | ---: | ---: |")?;
+    for (work, [ostree, backstop]) in WORKS.iter().zip(taken) {
+        let wall = |t: &[Taken]| median(t, |t| t.wall);
+        let cpu = |t: &[Taken]| median(t, |t| t.cpu);
+        let (theirs, ours) = (wall(ostree), wall(backstop));
+        writeln!(
+            report,
+            "| {} | {theirs:.2} | {ours:.2} | {:.1} | {:.2} | {:.2} |",
+            work.name,
+            theirs / ours,
+            cpu(ostree),
+            cpu(backstop)
+        )?;
+    }
+    Ok(())
+}
+
+/// What was measured on, and how busy it was.
+fn machine(files: u64, bytes: u64) -> anyhow::Result<String> {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo
+        .lines()
+        .find_map(|l| l.strip_prefix("model name")?.split_once(':'));
+    let model = model.map_or("unknown processor", |(_, model)| model.trim());
+    let cores = std::thread::available_parallelism()?;
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split_whitespace().next().unwrap_or("?").to_owned();
+    Ok(format!(
+        "{files} files, {} MB, in memory; {cores} cores of {model}; load at the end {load}. \
+         Medians; each round in a new repository, both programs in turns; \
+         `pull-local, verified` copies every file.",
+        bytes >> 20
+    ))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a report, which may be lost")]
+fn save(root: &Path, report: &str) -> anyhow::Result<()> {
+    let date = Command::new("date").arg("+%Y-%m-%d").output()?.stdout;
+    let name = format!("bench/results-{}.md", String::from_utf8(date)?.trim());
+    let path = root.join(&name);
+    std::fs::create_dir_all(root.join("bench"))?;
+    std::fs::write(&path, report)?;
+    println!("written to {name}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        let of = |walls: &[f64]| {
+            let taken: Vec<_> = walls
+                .iter()
+                .map(|wall| Taken {
+                    wall: *wall,
+                    cpu: 0.0,
+                })
+                .collect();
+            median(&taken, |t| t.wall)
+        };
+        assert_eq!(of(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(of(&[4.0, 1.0]), 2.5);
+    }
+
+    #[test]
+    fn children_are_counted() {
+        let before = children_cpu().unwrap();
+        let busy = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+        Command::new("sh").args(["-c", busy]).status().unwrap();
+        assert!(children_cpu().unwrap() > before);
+    }
+}

@@ -130,7 +130,7 @@ impl Repo {
         if let Some(branch) = &options.branch {
             crate::refs::check_ref_name(branch)?;
         }
-        let _lock = self.lock(LockMode::Shared)?;
+        let _lock = self.lock(LockMode::Shared, monitor)?;
         let summary = self
             .commit_locked(dir, options, monitor)
             .map_err(|e| e.explain_full(self.path()))?;
@@ -167,9 +167,9 @@ impl Repo {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let (root_tree, root_meta) = root.ok_or(Error::WrongKind {
+        let (root_tree, root_meta) = root.ok_or(Error::Uncommittable {
             path: dir.to_owned(),
-            wanted: "a directory",
+            why: "it is not a directory",
         })?;
         let commit = commit_for(options, parent, root_tree, root_meta);
         let checksum = staging.metadata(ObjectKind::Commit, &commit.encode())?;
@@ -348,9 +348,9 @@ impl Walk<'_> {
     fn dirmeta(&self, path: &Path) -> Result<Checksum> {
         let stat = self.repo.fs().metadata(path).doing("look at", path)?;
         if stat.kind != FileKind::Dir {
-            return Err(Error::WrongKind {
+            return Err(Error::Uncommittable {
                 path: path.to_owned(),
-                wanted: "a directory",
+                why: "it is not a directory",
             });
         }
         let (uid, gid, mode) = self.attributes(stat.uid, stat.gid, stat.mode);

@@ -118,7 +118,7 @@ pub enum Error {
         limit: u64,
     },
     /// A file that a commit cannot hold.
-    #[error("cannot commit {}: {why}", path.display())]
+    #[error("cannot store {}: {why}", path.display())]
     Uncommittable {
         /// The file.
         path: PathBuf,
@@ -144,8 +144,7 @@ pub enum Error {
     },
     /// The filesystem is full.
     #[error(
-        "the filesystem of {} is full; nothing was changed, so free some space and run the same \
-         again",
+        "the filesystem of {} is full: free some space and run the same again",
         path.display()
     )]
     Full {

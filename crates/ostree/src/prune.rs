@@ -39,7 +39,7 @@ impl Repo {
     /// The disk's; a missing or damaged object that a kept commit needs, before
     /// anything is removed.
     pub fn prune(&self, options: &PruneOptions, monitor: &dyn Monitor) -> Result<PruneSummary> {
-        let _lock = self.lock(LockMode::Exclusive)?;
+        let _lock = self.lock(LockMode::Exclusive, monitor)?;
         let present = self.inventory()?;
         let mut needed = Reachable::new(self);
         for (_, commit) in self.refs(None)? {

@@ -84,7 +84,7 @@ impl Repo {
         options: &PullOptions,
         monitor: &dyn Monitor,
     ) -> Result<PullSummary> {
-        let _lock = self.lock(LockMode::Shared)?;
+        let _lock = self.lock(LockMode::Shared, monitor)?;
         let mut commits = Vec::new();
         for name in what {
             commits.push((name.clone(), from.resolve(name)?));

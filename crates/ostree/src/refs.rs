@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use durable::{Doing, FileKind, Fs};
+use durable::{Doing, FileKind, Fs, LockMode};
 
 use crate::{Checksum, Error, Repo, Result};
 
@@ -67,6 +67,7 @@ impl Repo {
     pub fn set_ref(&self, name: &str, target: Option<&Checksum>) -> Result<()> {
         let path = self.ref_path(name)?;
         let fs = self.fs();
+        let _lock = self.lock(LockMode::Shared, &monitor::Silent)?;
         let Some(target) = target else {
             return self.remove_ref(&path);
         };

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durable::{Doing, Fs, FsLock, LockMode};
+use monitor::Monitor;
 
 use crate::config::{Config, RepoMode};
 use crate::{Error, ObjectName, Result};
@@ -140,10 +141,16 @@ impl Repo {
     }
 
     /// Keeps others from removing objects (`Shared`), or from doing anything
-    /// (`Exclusive`), until it is dropped.
-    pub(crate) fn lock(&self, mode: LockMode) -> Result<Box<dyn FsLock>> {
+    /// (`Exclusive`), until it is dropped. Waits for them, and says so.
+    pub(crate) fn lock(&self, mode: LockMode, monitor: &dyn Monitor) -> Result<Box<dyn FsLock>> {
         let path = self.path.join(".lock");
-        let lock = self.fs.lock(&path, mode).doing("lock", &path)?;
-        Ok(lock)
+        if let Some(lock) = self.fs.try_lock(&path, mode).doing("lock", &path)? {
+            return Ok(lock);
+        }
+        monitor.note(&format!(
+            "waiting for another process that works on {}",
+            self.path.display()
+        ));
+        Ok(self.fs.lock(&path, mode).doing("lock", &path)?)
     }
 }

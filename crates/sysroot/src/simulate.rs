@@ -46,7 +46,9 @@ impl Sysroot {
             let title = entry.get("title").unwrap_or_default();
             let title = title.rsplit_once(" (ostree:").map_or(title, |(t, _)| t);
             let digests = match trial {
-                Some(t) if t.deployment == listed.deployment => self.digests()?,
+                Some(t) if t.deployment == listed.deployment => {
+                    self.digests(entry.get("linux").unwrap_or_default())?
+                }
                 _ => Vec::new(),
             };
             planned.push(Planned {
@@ -64,14 +66,19 @@ impl Sysroot {
         Ok(planned)
     }
 
-    /// The published digests of the version on trial.
-    fn digests(&self) -> Result<Vec<FileDigest>> {
+    /// The published digests of the version on trial, whose kernel is `linux`:
+    /// files named without a directory are beside it.
+    fn digests(&self, linux: &str) -> Result<Vec<FileDigest>> {
         let path = self.layout().loader().join(boot::grub::DIGESTS_NAME);
         let text = durable::read_to_string(self.fs(), &path)?;
         let line = |line: &str| {
             let (sha256, path) = line.split_once("  ")?;
+            let dir = match path.contains('/') {
+                true => "",
+                false => linux.rsplit_once('/').map_or("", |(dir, _)| dir),
+            };
             Some(FileDigest {
-                path: format!("/{path}"),
+                path: format!("{dir}/{path}"),
                 sha256: sha256.to_owned(),
             })
         };

@@ -28,10 +28,30 @@ pub fn published_files(config: &BootConfig) -> Vec<PublishedFile> {
     ]
 }
 
-/// What `hashsum --check` reads: digest, two blanks, path without its slash.
+/// What `hashsum --check` reads: digest, two blanks, path below
+/// [`digest_dir`]. GRUB prints each path, and on a BIOS machine without a screen
+/// it may print line breaks for ever where a line gets longer than 80 characters,
+/// so they are kept short.
 fn digest_list(trial: &Trial) -> String {
-    let line = |d: &crate::FileDigest| format!("{}  {}\n", d.sha256, d.path.trim_matches('/'));
+    let dir = digest_dir(trial);
+    let below = |path: &str| path[dir.len()..].trim_matches('/').to_owned();
+    let line = |d: &crate::FileDigest| format!("{}  {}\n", d.sha256, below(&d.path));
     trial.digests.iter().map(line).collect()
+}
+
+/// The directory of the trial's kernel, if all its files are there; else the top
+/// of the boot filesystem, which is the empty path.
+fn digest_dir(trial: &Trial) -> &str {
+    let dir = trial
+        .entry
+        .linux
+        .rfind('/')
+        .map_or("", |end| &trial.entry.linux[..end]);
+    let inside = |path: &str| path.strip_prefix(dir).is_some_and(|p| p.starts_with('/'));
+    match trial.digests.iter().all(|d| inside(&d.path)) {
+        true => dir,
+        false => "",
+    }
 }
 
 /// The script. It boots something, restarts the machine, leaves a menu for
@@ -206,7 +226,7 @@ fn verify(trial: &Trial) -> String {
     if hashsum --hash sha256 --check "${{backstop_loader}}/is-there-a-hashsum"; then true; else
       if hashsum --hash sha256 --check "${{backstop_loader}}/{EMPTY_DIGESTS_NAME}"; then
         set backstop_verified=verified
-        if hashsum --hash sha256 --check "${{backstop_loader}}/{DIGESTS_NAME}" --prefix "${{backstop_boot}}"; then true; else
+        if hashsum --hash sha256 --check "${{backstop_loader}}/{DIGESTS_NAME}" --prefix {prefix}; then true; else
           set backstop_failed={digest}
           set backstop_verified=damaged
         fi
@@ -220,6 +240,7 @@ fn verify(trial: &Trial) -> String {
         name = trial.entry.name,
         missing = LoadFailure::Missing.code(),
         digest = LoadFailure::Digest.code(),
+        prefix = boot_path(digest_dir(trial)),
         there = all_there(&trial.entry),
     )
 }
@@ -282,8 +303,24 @@ mod tests {
         let config = BootConfig::new(vec![entry("a")], Some(trial("b", 3))).unwrap();
         let files = published_files(&config);
         let list = files.iter().find(|f| f.name == DIGESTS_NAME).unwrap();
-        let expected = format!("{}  ostree/b/vmlinuz\n", "0".repeat(64));
+        let expected = format!("{}  vmlinuz\n", "0".repeat(64));
         assert_eq!(list.content, expected);
+        let text = published_config(&config);
+        assert!(
+            text.contains("--prefix \"${backstop_boot}\"'/ostree/b'"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn files_in_several_directories_are_listed_from_the_top() {
+        let mut trial = trial("b", 3);
+        trial.digests.push(crate::FileDigest {
+            path: "/other/initrd".into(),
+            sha256: "1".repeat(64),
+        });
+        assert_eq!(digest_dir(&trial), "");
+        assert!(digest_list(&trial).ends_with("  other/initrd\n"));
     }
 
     #[test]

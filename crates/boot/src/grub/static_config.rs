@@ -87,7 +87,9 @@ pub fn static_config(config: &StaticConfig) -> Result<String, StaticConfigError>
     );
     if let Some(speed) = config.serial {
         text += &format!("serial --unit=0 --speed={speed}\n");
-        text += "terminal_input serial console\nterminal_output serial console\n";
+        // Not the screen as well: on a machine without one GRUB may print line
+        // breaks to it for ever.
+        text += "terminal_input serial console\nterminal_output serial\n";
     }
     text += "set pager=0\nset backstop_esp=\"${root}\"\n";
     text += &format!(

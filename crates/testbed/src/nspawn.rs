@@ -18,6 +18,8 @@ use crate::{Error, Result, program};
 const WANTS_REBOOT: i32 = 133;
 /// How often a container is looked at.
 const POLL: Duration = Duration::from_millis(50);
+/// How often a command inside is woken, should it have been stopped.
+const AWAKE: Duration = Duration::from_millis(500);
 /// Where control groups are.
 const CGROUP: &str = "/sys/fs/cgroup";
 /// Runs as PID 1 first: a container's kernel command line is not its own.
@@ -145,7 +147,33 @@ impl Container {
     /// # Errors
     /// The container has no PID 1, or `nsenter` cannot be started.
     pub fn output(&self, script: &str) -> Result<Output> {
-        program::output(&mut self.command(script)?)
+        let mut command = self.command(script)?;
+        let start = |source| Error::Start {
+            program: "nsenter".into(),
+            source,
+        };
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(start)?;
+        let pid = rustix::process::Pid::from_child(&child);
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || done.send(child.wait_with_output()));
+            loop {
+                match ended.recv_timeout(AWAKE) {
+                    Ok(output) => return output.map_err(start),
+                    // systemd stops everything for a moment while it shuts down,
+                    // `nsenter` stops with what it runs, and nobody wakes it.
+                    Err(_) => drop(rustix::process::kill_process(
+                        pid,
+                        rustix::process::Signal::CONT,
+                    )),
+                }
+            }
+        })
     }
 
     /// Runs a script inside and gives what it printed.
@@ -153,7 +181,11 @@ impl Container {
     /// # Errors
     /// As [`output`](Self::output), and when the script fails.
     pub fn run(&self, script: &str) -> Result<String> {
-        program::run(&mut self.command(script)?)
+        let output = self.output(script)?;
+        if !output.status.success() {
+            return Err(program::failed(&self.command(script)?, &output));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     fn command(&self, script: &str) -> Result<Command> {
@@ -188,6 +220,19 @@ impl Container {
             .find_map(ours)
     }
 
+    /// Ends it at once, without a word to what runs inside.
+    pub fn kill(&mut self) {
+        // Its PID 1 first: with it goes everything inside.
+        if let (Ok(None), Some(pid)) = (self.child.try_wait(), self.leader()) {
+            let pid = rustix::process::Pid::from_raw(pid.cast_signed());
+            let kill = rustix::process::Signal::KILL;
+            // It may be gone already.
+            let _ = pid.map(|p| rustix::process::kill_process(p, kill));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     fn timeout(&self, what: &str, within: Duration) -> Error {
         Error::Timeout {
             what: what.into(),
@@ -199,15 +244,7 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // Its PID 1 first: with it goes everything inside.
-        if let (Ok(None), Some(pid)) = (self.child.try_wait(), self.leader()) {
-            let pid = rustix::process::Pid::from_raw(pid.cast_signed());
-            let kill = rustix::process::Signal::KILL;
-            // It may be gone already.
-            let _ = pid.map(|p| rustix::process::kill_process(p, kill));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
         for group in &self.groups {
             remove_group(group);
         }

@@ -1,0 +1,69 @@
+//! The stories of `backstop demo --vm`.
+
+use std::sync::Mutex;
+
+use demo::{Narrator, VmDemo, vm};
+use testbed::{Firmware, fixture};
+
+use crate::able;
+
+/// Keeps all that is told, for a failing test to print.
+#[derive(Default)]
+struct Log(Mutex<Vec<String>>);
+
+impl Log {
+    fn add(&self, line: &str) {
+        println!("{line}");
+        self.0.lock().unwrap().push(line.to_owned());
+    }
+}
+
+impl Narrator for Log {
+    fn chapter(&self, title: &str) {
+        self.add(&format!("== {title}"));
+    }
+    fn say(&self, text: &str) {
+        self.add(text);
+    }
+    fn command(&self, line: &str) {
+        self.add(&format!("$ {line}"));
+    }
+    fn output(&self, line: &str) {
+        self.add(&format!("  {line}"));
+    }
+}
+
+#[test]
+fn the_stories_on_a_machine_with_bios() {
+    if !able(vm::NEEDS) {
+        return;
+    }
+    let log = Log::default();
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let dir = dir.path().join("vm");
+    let program = fixture::binary().unwrap();
+    let mut demo = VmDemo::create(&dir, &program, Firmware::Bios, &log, &monitor::Silent).unwrap();
+    let told = demo.tell(&log).unwrap();
+    let boots: Vec<usize> = told.iter().map(|told| told.boots).collect();
+    // Kept at the first boot; back after one; two attempts and back; back after one.
+    assert_eq!(boots, [1, 2, 3, 2]);
+}
+
+#[test]
+fn a_kernel_panic_on_a_machine_with_uefi() {
+    if !able(vm::NEEDS) {
+        return;
+    }
+    let log = Log::default();
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let dir = dir.path().join("vm");
+    let program = fixture::binary().unwrap();
+    let mut demo = VmDemo::create(&dir, &program, Firmware::Efi, &log, &monitor::Silent).unwrap();
+    let panics = &vm::STORIES[2];
+    let told = demo.tell_one(4, panics, &log).unwrap();
+    assert_eq!(
+        (told.end.as_str(), told.why.as_str()),
+        (panics.end, panics.why)
+    );
+    assert_eq!(told.boots, 3);
+}

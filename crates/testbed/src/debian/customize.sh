@@ -38,13 +38,15 @@ KexAlgorithms curve25519-sha256
 Ciphers aes128-gcm@openssh.com
 S
 
-# Network: an address by DHCP.
+# Network: an address by DHCP. QEMU offers no way out to a guest that is shut in, so the
+# default route is given here: checks look for one.
 mkdir -p "$r/etc/systemd/network"
 cat >"$r/etc/systemd/network/20-wired.network" <<'N'
 [Match]
 Name=en* eth*
 [Network]
 DHCP=ipv4
+Gateway=10.0.2.2
 LinkLocalAddressing=no
 IPv6AcceptRA=no
 N
@@ -75,8 +77,14 @@ for u in systemd-udev-settle.service apt-daily.timer apt-daily-upgrade.timer dpk
     console-setup.service systemd-update-utmp.service systemd-update-utmp-runlevel.service \
     modprobe@drm.service modprobe@configfs.service modprobe@fuse.service sys-kernel-tracing.mount \
     sys-kernel-debug.mount dev-hugepages.mount dev-mqueue.mount systemd-binfmt.service \
-    proc-sys-fs-binfmt_misc.automount; do
+    proc-sys-fs-binfmt_misc.automount systemd-repart.service modprobe@loop.service \
+    modprobe@dm_mod.service systemd-sysusers.service; do
     ln -sf /dev/null "$r/etc/systemd/system/$u"
+done
+# Each of these is a process at every start of systemd, and there is nothing for it here.
+mkdir -p "$r/etc/systemd/system-generators"
+for g in cryptsetup debug gpt-auto hibernate-resume integritysetup rc-local run system-update sysv veritysetup; do
+    ln -sf /dev/null "$r/etc/systemd/system-generators/systemd-$g-generator"
 done
 mkdir -p "$r/etc/systemd/journald.conf.d" "$r/etc/systemd/system.conf.d"
 printf '[Journal]\nStorage=persistent\nSyncIntervalSec=1s\nForwardToConsole=no\nSystemMaxUse=32M\n' >"$r/etc/systemd/journald.conf.d/testbed.conf"

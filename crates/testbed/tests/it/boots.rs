@@ -151,6 +151,11 @@ fn is_deployed(machine: &Machine) {
         .unwrap();
     let sector = "stat -c %s /sysroot/boot/efi/backstop/state";
     assert_eq!(machine.run(sector).unwrap(), "512\n");
+    let state = machine.run("systemctl is-system-running --wait || systemctl --failed");
+    assert_eq!(state.unwrap(), "running\n");
+    machine
+        .run("systemctl is-active boot-complete.target")
+        .unwrap();
     machine
         .run("test -s /boot/loader/backstop.cfg && dpkg-query -W systemd")
         .unwrap();

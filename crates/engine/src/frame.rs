@@ -83,15 +83,31 @@ fn hex(digits: &[u8]) -> Option<u32> {
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// CRC-32 (IEEE 802.3), bit by bit: records are short.
+/// CRC-32 (IEEE 802.3).
 fn crc32(bytes: &[u8]) -> u32 {
     let fold = |crc: u32, byte: &u8| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
-        })
+        let index = (crc ^ u32::from(*byte)) & 0xff;
+        (crc >> 8) ^ CRC_OF_BYTE[index as usize]
     };
     !bytes.iter().fold(!0, fold)
 }
+
+/// What each value of a byte does to the checksum.
+const CRC_OF_BYTE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

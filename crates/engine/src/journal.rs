@@ -309,27 +309,39 @@ impl Journal {
         mut take: impl FnMut(Record),
     ) -> Result<usize, JournalError> {
         let frames = frame::decode(bytes);
-        let path = || self.path();
         for (i, content) in frames.contents.iter().enumerate() {
-            let number = i + 1;
-            let unreadable = |source| JournalError::Unreadable {
-                path: path(),
-                number,
-                source,
-            };
-            let format: Format = serde_json::from_slice(content).map_err(unreadable)?;
-            if format.format > FORMAT {
-                let found = format.format;
-                return Err(JournalError::Newer {
-                    path: path(),
-                    found,
-                });
-            }
-            take(serde_json::from_slice(content).map_err(unreadable)?);
+            take(self.record(i + 1, content)?);
         }
         match frames.damaged_at {
-            Some(at) => Err(JournalError::Damaged { path: path(), at }),
+            Some(at) => Err(JournalError::Damaged {
+                path: self.path(),
+                at,
+            }),
             None => Ok(frames.end),
+        }
+    }
+
+    /// Reads record `number`. One of a newer format is refused even if it looks
+    /// familiar.
+    fn record(&self, number: usize, content: &[u8]) -> Result<Record, JournalError> {
+        let path = self.path();
+        let source = match serde_json::from_slice::<Record>(content) {
+            Ok(record) if record.format <= FORMAT => return Ok(record),
+            Ok(record) => {
+                let found = record.format;
+                return Err(JournalError::Newer { path, found });
+            }
+            Err(source) => source,
+        };
+        match serde_json::from_slice::<Format>(content) {
+            Ok(Format { format: found }) if found > FORMAT => {
+                Err(JournalError::Newer { path, found })
+            }
+            _ => Err(JournalError::Unreadable {
+                path,
+                number,
+                source,
+            }),
         }
     }
 

@@ -338,15 +338,25 @@ impl Driver<'_> {
         }
     }
 
-    /// Records an event; if the host was rebooted since the last record, that
-    /// is settled first, but what follows from it is left to the event's step.
+    /// Records an event. If the host was rebooted and nobody has looked after the
+    /// transaction since, that comes first, and what follows from it is done even
+    /// if the event is refused then.
     fn record_settled(&mut self, event: Event) -> Result<Recorded, DriveError> {
         match self.record(event.clone()) {
-            Err(DriveError::Refused(Refusal::Unsettled)) => {
-                self.look_again()?;
-                self.record(event)
+            Err(DriveError::Refused(Refusal::Unsettled)) => {}
+            recorded => return recorded,
+        }
+        self.look_again()?;
+        match self.record(event) {
+            Ok(recorded) if recorded.step.outcome.is_some() => Ok(recorded),
+            Ok(_) => self.look_again(),
+            Err(refused) => {
+                let settled = self.look_again()?;
+                if let Some(work) = self.wait_for_work()? {
+                    self.work(settled, work)?;
+                }
+                Err(refused)
             }
-            recorded => recorded,
         }
     }
 

@@ -17,6 +17,7 @@
 //! | [`create_dir_all`] | some of the directories, from the top |
 //!
 //! Nothing is durable before the move returns; after it returns, everything is.
+//! What another process left may not be: [`make_sure`] before relying on it.
 
 mod batch;
 mod fs;
@@ -30,9 +31,9 @@ pub use fs::{
     Attributes, DirEntry, FileKind, Fs, FsLock, LockMode, Metadata, NewFile, ReadSeek, Xattr,
 };
 pub use moves::{
-    append_record, create_dir_all, is_leftover, overwrite_in_place, publish_file, publish_symlink,
-    read, read_bounded, read_to_string, remove_leftovers, remove_tree, rename_and_sync,
-    switch_symlink,
+    append_record, create_dir_all, is_leftover, make_sure, overwrite_in_place, publish_file,
+    publish_symlink, read, read_bounded, read_to_string, remove_leftovers, remove_tree,
+    rename_and_sync, switch_symlink,
 };
 pub use real::RealFs;
 

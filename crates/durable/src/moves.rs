@@ -219,6 +219,17 @@ pub fn append_record(fs: &dyn Fs, path: &Path, record: &[u8]) -> Result<()> {
     added
 }
 
+/// Makes sure that a file that is there, and its name, are on the disk: who wrote
+/// it may have been killed before that was so.
+///
+/// # Errors
+/// What failed.
+pub fn make_sure(fs: &dyn Fs, path: &Path) -> Result<()> {
+    fs.sync_file(path).doing("sync", path)?;
+    fs.sync_dir(parent(path))
+        .doing("sync the directory of", path)
+}
+
 /// Renames, replacing what is at `to`, and syncs both directories.
 ///
 /// # Errors

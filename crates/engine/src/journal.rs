@@ -396,9 +396,7 @@ impl Writer<'_> {
         if self.memory.seq == 0 {
             return Ok(());
         }
-        let (fs, path, dir) = (&self.journal.fs, self.journal.path(), &self.journal.dir);
-        let synced = durable::Doing::doing(fs.sync_file(&path), "sync", &path)
-            .and_then(|()| durable::Doing::doing(fs.sync_dir(dir), "sync", dir));
+        let synced = durable::make_sure(&*self.journal.fs, &self.journal.path());
         self.journal.disk(synced)
     }
 

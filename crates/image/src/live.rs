@@ -59,6 +59,8 @@ impl LiveTrial {
             self.refuse(sysroot, machine, &changed)?;
             durable::create_dir_all(fs, &self.saved, 0o700)?;
             durable::publish_file(fs, &list, &to_bytes(&changed), 0o600)?;
+        } else {
+            durable::make_sure(fs, &list)?;
         }
         let changed = from_bytes(&durable::read(fs, &list)?);
         self.with(sysroot, &changed, |switch| machine.switch_live(switch))

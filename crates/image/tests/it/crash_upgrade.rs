@@ -1,7 +1,7 @@
 //! A whole upgrade by boot trial, with its boots, cut off anywhere.
 
 use durable::sim::{Crashes, SimFs, View, When};
-use engine::{Memory, Standing, State, VersionId};
+use engine::{Memory, Standing, State, TrialKind, VersionId};
 
 use crate::sim_machine::{ROOT, Simulated, disk, open};
 
@@ -10,12 +10,19 @@ const ATTEMPTS: usize = 3;
 /// Numbers for boots after the cut that none before it had.
 const LATER: u32 = 1000;
 
-/// The upgrade from version 1 to 2, until nothing is open.
-fn upgrade(fs: &SimFs, new: &VersionId, unhealthy: Option<&VersionId>) -> VersionId {
+/// The upgrade from version 1 to 2, until nothing is open, and what boots then.
+fn upgrade(
+    fs: &SimFs,
+    kind: TrialKind,
+    new: &VersionId,
+    unhealthy: Option<&VersionId>,
+) -> VersionId {
     let mut machine = Simulated::new(fs, 0, unhealthy);
+    machine.kind = kind;
     machine.boot();
     let pause = machine.request(new).unwrap();
     machine.run(pause);
+    machine.power_on();
     machine.running()
 }
 
@@ -69,7 +76,9 @@ fn comes_to_a_good_end(
     // P3: the cuts' boots counted too.
     let tried = tried_before + machine.trial_boots;
     assert!(tried <= ATTEMPTS, "it was tried {tried} times");
-    // P2: only what proved itself is the default, and stays it (P6).
+    // P2: only what proved itself is the default, and stays it (P6). What was
+    // kept live is booted next.
+    machine.power_on();
     let running = machine.running();
     if running == *new {
         assert!(is_good(&memory, new), "unproven and running");
@@ -91,13 +100,13 @@ fn comes_to_a_good_end(
     }
 }
 
-fn check(name: &str, view: View, per_point: usize, healthy: bool) {
+fn check(name: &str, kind: TrialKind, view: View, per_point: usize, healthy: bool) {
     let (fs, old, new) = disk();
     let unhealthy = (!healthy).then_some(&new);
     let crashes = Crashes::from(&fs).view(view).per_point(per_point);
     let report = crashes.check(
         |fs| {
-            let ended = upgrade(fs, &new, unhealthy);
+            let ended = upgrade(fs, kind, &new, unhealthy);
             assert_eq!(ended, if healthy { new.clone() } else { old.clone() });
         },
         |fs, when| {
@@ -115,23 +124,36 @@ fn check(name: &str, view: View, per_point: usize, healthy: bool) {
 
 #[test]
 fn a_healthy_upgrade_cut_off_anywhere_comes_to_a_good_end() {
-    check("a healthy upgrade", View::Ordered, 4, true);
+    check("a healthy upgrade", TrialKind::Boot, View::Ordered, 4, true);
 }
 
 #[test]
 fn an_unhealthy_upgrade_cut_off_anywhere_comes_to_a_good_end() {
-    check("an unhealthy upgrade", View::Ordered, 4, false);
+    check(
+        "an unhealthy upgrade",
+        TrialKind::Boot,
+        View::Ordered,
+        4,
+        false,
+    );
+}
+
+#[test]
+fn a_live_upgrade_cut_off_anywhere_comes_to_a_good_end() {
+    for healthy in [true, false] {
+        check("a live upgrade", TrialKind::Live, View::Ordered, 3, healthy);
+    }
 }
 
 #[test]
 fn no_order_of_names_is_relied_on() {
-    check("a healthy upgrade", View::Relaxed, 3, true);
+    check("a healthy upgrade", TrialKind::Boot, View::Relaxed, 3, true);
 }
 
 /// Calls of a whole upgrade.
 fn calls_of_an_upgrade(start: &SimFs, new: &VersionId) -> usize {
     let fs = start.snapshot();
-    upgrade(&fs, new, None);
+    upgrade(&fs, TrialKind::Boot, new, None);
     fs.call_count()
 }
 

@@ -9,7 +9,7 @@ use durable::Fs;
 use durable::sim::SimFs;
 use engine::{
     Deadman, DriveError, Driver, Event, Host, HostResult, Job, Journal, Memory, Now, Observer,
-    Pause, Preflight, Record, Request, Running, Scope, Transaction, VersionId,
+    Pause, Preflight, Record, Request, Running, Scope, Transaction, TrialKind, VersionId,
 };
 use health::{Baseline, CheckResult, Need, Report, Stage, Status, Verdict};
 use image::ImageHost;
@@ -30,6 +30,8 @@ struct Kernel {
     boot: u32,
     cmdline: String,
     root: PathBuf,
+    /// What a live switch made active, until the next boot.
+    active: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,12 +54,14 @@ impl Machine for SimMachine {
         Ok(())
     }
     fn refuses_live(&self, _: &LiveSwitch<'_>) -> Option<String> {
-        Some("it has no processes".to_owned())
+        None
     }
-    fn switch_live(&mut self, _: &LiveSwitch<'_>) -> Result<()> {
+    fn switch_live(&mut self, switch: &LiveSwitch<'_>) -> Result<()> {
+        self.0.lock().unwrap().active = Some(switch.to.to_owned());
         Ok(())
     }
     fn revert_live(&mut self, _: &LiveSwitch<'_>) -> Result<()> {
+        self.0.lock().unwrap().active = None;
         Ok(())
     }
     fn reboot(&mut self, _: bool) -> Result<()> {
@@ -67,7 +71,8 @@ impl Machine for SimMachine {
         Ok(self.0.lock().unwrap().root.clone())
     }
     fn active_root(&self) -> Result<PathBuf> {
-        self.booted_root()
+        let kernel = self.0.lock().unwrap();
+        Ok(kernel.active.clone().unwrap_or(kernel.root.clone()))
     }
 }
 
@@ -80,7 +85,9 @@ struct Checked {
 impl Checked {
     fn report(&mut self, stage: Stage) -> HostResult<Report> {
         let mut results = Vec::new();
-        if Some(self.host.running()?.version) == self.unhealthy {
+        let active = self.host.machine().active_root()?;
+        let unhealthy = self.unhealthy.as_ref().map(VersionId::as_str);
+        if unhealthy.is_some_and(|v| active.to_string_lossy().contains(v)) {
             let why = "no answer".to_owned();
             results.push(CheckResult {
                 name: "web".to_owned(),
@@ -176,6 +183,8 @@ pub struct Simulated<'a> {
     fs: &'a SimFs,
     kernel: Arc<Mutex<Kernel>>,
     unhealthy: Option<VersionId>,
+    /// How versions are tried.
+    pub kind: TrialKind,
     /// Boots of a version on trial since this was made.
     pub trial_boots: usize,
 }
@@ -263,6 +272,7 @@ impl<'a> Simulated<'a> {
             fs,
             kernel: Arc::new(Mutex::new(kernel)),
             unhealthy: unhealthy.cloned(),
+            kind: TrialKind::Boot,
             trial_boots: 0,
         }
     }
@@ -279,6 +289,7 @@ impl<'a> Simulated<'a> {
         kernel.boot += 1;
         kernel.root = sysroot.layout().deployment(&start.deployment);
         kernel.cmdline = start.cmdline;
+        kernel.active = None;
     }
 
     /// The version that was booted.
@@ -324,6 +335,7 @@ impl<'a> Simulated<'a> {
     pub fn request(&self, target: &VersionId) -> std::result::Result<Pause, DriveError> {
         let mut request = Request::new(target.clone());
         request.source = format!("{RELEASES}:stable");
+        request.kind = self.kind;
         self.drive(&move |driver| driver.request(request.clone()))
     }
 

@@ -148,16 +148,7 @@ impl Repo {
     ) -> Result<CommitSummary> {
         let parent = self.parent_for(options)?;
         let staging = Staging::begin(self)?;
-        let walk = Walk {
-            repo: self,
-            staging: &staging,
-            options,
-            monitor,
-            linked: Mutex::default(),
-            files: AtomicU64::new(0),
-            dirs: AtomicU64::new(0),
-            root: Mutex::new(None),
-        };
+        let walk = Walk::new(self, &staging, options, monitor);
         let first = vec![Task::Dir(dir.to_owned(), String::new(), None)];
         work_through(first, Vec::new, |task, buffer, tasks| {
             walk.work(task, buffer, tasks)
@@ -244,6 +235,26 @@ fn commit_for(
         timestamp: options.timestamp.unwrap_or_else(now),
         root_tree,
         root_meta,
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        repo: &'a Repo,
+        staging: &'a Staging<'a>,
+        options: &'a CommitOptions,
+        monitor: &'a dyn Monitor,
+    ) -> Self {
+        Self {
+            repo,
+            staging,
+            options,
+            monitor,
+            linked: Mutex::default(),
+            files: AtomicU64::new(0),
+            dirs: AtomicU64::new(0),
+            root: Mutex::new(None),
+        }
     }
 }
 

@@ -116,14 +116,20 @@ impl Repo {
         self.set_ref(&target, Some(checksum))
     }
 
-    /// Whether both repositories belong to the same user, who may write in either:
-    /// then files that both share are no less safe than copies.
-    fn has_owner_of(&self, other: &Repo) -> Result<bool> {
+    /// Whether files may be shared with the other repository. Unless it is trusted,
+    /// both must belong to the same user, who may write in either: then what is
+    /// shared is no less safe than copies.
+    fn may_link(&self, from: &Repo, files: PullFiles) -> Result<bool> {
         let owner = |repo: &Repo| {
             let objects = repo.path().join("objects");
             Ok::<_, Error>(repo.fs().metadata(&objects).doing("look at", &objects)?.uid)
         };
-        Ok(owner(self)? == owner(other)?)
+        let same = from.mode() == self.mode();
+        Ok(match files {
+            PullFiles::Verified => same && owner(self)? == owner(from)?,
+            PullFiles::TrustedLinks => same,
+            PullFiles::Copies => false,
+        })
     }
 
     fn fetch(
@@ -134,12 +140,6 @@ impl Repo {
         monitor: &dyn Monitor,
     ) -> Result<PullSummary> {
         let staging = Staging::begin(self)?;
-        let same = from.mode() == self.mode();
-        let link = match options.files {
-            PullFiles::Verified => same && self.has_owner_of(from)?,
-            PullFiles::TrustedLinks => same,
-            PullFiles::Copies => false,
-        };
         let pull = Pull {
             from,
             to: self,
@@ -147,7 +147,7 @@ impl Repo {
             monitor,
             depth: options.depth,
             verify: options.files != PullFiles::TrustedLinks,
-            link: AtomicBool::new(link),
+            link: AtomicBool::new(self.may_link(from, options.files)?),
             seen: Mutex::default(),
             done: AtomicU64::new(0),
         };

@@ -6,7 +6,7 @@
 //! UTF-8 with one NUL at its end. Whatever is read encodes to the same bytes
 //! again; whatever would not is [`Malformed`].
 //!
-//! Containers are split into slices by [`tuple`] and [`array`], without copying;
+//! Containers are split into slices by [`tuple()`] and [`array()`], without copying;
 //! [`Writer`] is the other direction. [`Value`] is any value with its type, for the
 //! `a{sv}` metadata of commits.
 

@@ -42,7 +42,8 @@ impl Repo {
         let _lock = self.lock(LockMode::Exclusive, monitor)?;
         let present = self.inventory()?;
         let mut needed = Reachable::new(self);
-        for (_, commit) in self.refs(None)? {
+        let heads = self.refs(None)?.into_values();
+        for commit in heads.chain(self.mirrored()?) {
             needed.history(commit, options.depth)?;
         }
         if !options.refs_only {

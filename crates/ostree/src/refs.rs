@@ -126,6 +126,16 @@ impl Repo {
         Ok(found)
     }
 
+    /// What the refs of collections (`refs/mirrors/COLLECTION/NAME`) point to. They
+    /// are not listed or set here, but what they need is kept.
+    pub(crate) fn mirrored(&self) -> Result<Vec<Checksum>> {
+        let mirrors = self.path().join("refs/mirrors");
+        let mut names = Vec::new();
+        collect(self.fs(), &mirrors, "", &mut names)?;
+        let read = |name: &String| read_ref_file(self.fs(), &mirrors.join(name), name).transpose();
+        names.iter().filter_map(read).collect()
+    }
+
     /// The names of all refs.
     pub(crate) fn ref_names(&self) -> Result<Vec<String>> {
         let refs = self.path().join("refs");

@@ -182,6 +182,11 @@ fn pruning() {
         let theirs = sandbox.ostree(&["prune", "--repo=repo", "--refs-only"]);
         assert!(theirs.contains("No unreachable objects"), "{theirs}");
     }
+    // What only a collection's ref leads to is kept.
+    let mirrors = sandbox.path("repo/refs/mirrors/org.example.Os");
+    fs::create_dir_all(&mirrors).unwrap();
+    fs::rename(sandbox.path("repo/refs/heads/main"), mirrors.join("main")).unwrap();
+    assert_eq!(repo.prune(&keep_all, &Silent).unwrap().objects_removed, 0);
     // Where it cannot be told what is needed, nothing is removed.
     let tree = repo.load_commit(&revs[2]).unwrap().root_tree;
     let tree = ostree::ObjectName::new(tree, ostree::ObjectKind::DirTree);

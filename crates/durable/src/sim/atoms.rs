@@ -381,38 +381,35 @@ impl<'a> Disk<'a> {
 
     fn inode_answers(&self, ino: Ino, changes: &[&Loose]) -> Vec<Answer> {
         let text = changes.last().map(|l| self.said(l)).unwrap_or_default();
-        let mut answers = Vec::new();
-        let mut add = |says: &str, node: Node, meta: &Meta| {
-            let meta = meta.clone();
-            let inode = Inode { node, meta };
-            answers.push(Answer {
-                says: format!("inode {says}: {text}"),
-                effects: vec![(0, Effect::New { ino, inode })],
-            });
+        let answer = |(says, inode): (String, Inode)| Answer {
+            says: format!("inode {says}: {text}"),
+            effects: vec![(0, Effect::New { ino, inode })],
         };
-        let wiped = || Node::File(Arc::default());
-        let nothing = Meta::new(0, 0);
-        match self.certain.get(ino) {
-            Ok(old) => add("as before", old.node.clone(), &old.meta),
-            Err(_) => add("not written", wiped(), &nothing),
-        }
-        let Ok(new) = self.now.get(ino) else {
-            return answers;
+        let wiped = inode(Node::File(Arc::default()), &Meta::new(0, 0));
+        let before = match self.certain.get(ino) {
+            Ok(old) => ("as before".to_owned(), old.clone()),
+            Err(_) => ("not written".to_owned(), wiped.clone()),
         };
-        if self.now.links(ino) == 0 {
-            if self.certain.get(ino).is_err() {
-                add("written", new.node.clone(), &new.meta);
+        let mut seen = vec![before];
+        match self.now.get(ino) {
+            Ok(new) if self.now.links(ino) == 0 => {
+                if self.certain.get(ino).is_err() {
+                    seen.push(("written".to_owned(), new.clone()));
+                }
+                let garbage = Node::File(Arc::new(vec![0xA5; 600]));
+                seen.push(("reused".to_owned(), inode(garbage, &wiped.meta)));
+                seen.push(("wiped".to_owned(), wiped));
             }
-            let garbage = Node::File(Arc::new(vec![0xA5; 600]));
-            add("reused", garbage, &nothing);
-            add("wiped", wiped(), &nothing);
-            return answers;
+            Ok(new) => seen.extend(self.written(ino, new, changes)),
+            Err(_) => {}
         }
-        let writes: Vec<&Loose> = changes
-            .iter()
-            .filter(|l| data_of(&l.effect) == Some(ino))
-            .copied()
-            .collect();
+        seen.into_iter().map(answer).collect()
+    }
+
+    /// What may be seen of an inode that was written and still has a name.
+    fn written(&self, ino: Ino, new: &Inode, changes: &[&Loose]) -> Vec<(String, Inode)> {
+        let is_write = |l: &&&Loose| data_of(&l.effect) == Some(ino);
+        let writes: Vec<&Loose> = changes.iter().filter(is_write).copied().collect();
         if writes.is_empty() {
             // Names are atoms of their own: start from those that are certain.
             let node = match (&new.node, self.certain.get(ino)) {
@@ -420,14 +417,11 @@ impl<'a> Disk<'a> {
                 (Node::Dir(_), Err(_)) => Node::Dir(BTreeMap::new()),
                 (node, _) => node.clone(),
             };
-            add("written", node, &new.meta);
+            return vec![("written".to_owned(), inode(node, &new.meta))];
         }
-        for (says, bytes) in torn(&self.versions(ino, &writes)) {
-            if !writes.is_empty() {
-                add(&says, Node::File(bytes), &new.meta);
-            }
-        }
-        answers
+        let contents = torn(&self.versions(ino, &writes)).into_iter();
+        let seen = contents.map(|(says, bytes)| (says, inode(Node::File(bytes), &new.meta)));
+        seen.collect()
     }
 
     /// The inode whose name an effect takes away.
@@ -440,6 +434,11 @@ impl<'a> Disk<'a> {
         let ino = *self.certain.entries(dir).ok()?.get(name)?;
         (self.now.links(ino) == 0).then_some(ino)
     }
+}
+
+fn inode(node: Node, meta: &Meta) -> Inode {
+    let meta = meta.clone();
+    Inode { node, meta }
 }
 
 fn pairs<'l>(loose: impl IntoIterator<Item = &'l Loose>) -> Vec<(usize, Effect)> {

@@ -189,36 +189,52 @@ impl Crashes {
     ) -> Result<(), Box<Failure>> {
         let mut disk = Disk::new(view, self.start.state().tree.clone(), calls);
         let mut seen = HashSet::new();
-        let mut marks = BTreeSet::new();
-        for call in 0..=calls.len() {
-            if let Some(last) = call.checked_sub(1) {
-                disk.feed(last);
-                if let Step::Mark(mark) = &calls[last].step {
-                    marks.insert(mark.clone());
-                }
+        let mut when = When {
+            view,
+            call: 0,
+            finished: calls.is_empty(),
+            marks: BTreeSet::new(),
+            calls: Vec::new(),
+            kept: Vec::new(),
+        };
+        loop {
+            if when.finished || !self.only_finished {
+                self.look(&disk, &when, &mut seen, invariant, report)?;
             }
-            let finished = call == calls.len();
-            if self.only_finished && !finished {
-                continue;
+            let Some(call) = calls.get(when.call) else {
+                return Ok(());
+            };
+            disk.feed(when.call);
+            when.calls.push(call.text.clone());
+            if let Step::Mark(mark) = &call.step {
+                when.marks.insert(mark.clone());
             }
-            report.points += 1;
-            let atoms = disk.atoms();
-            let choices = choices(&atoms, self.per_point, call);
-            report.sampled += usize::from(!choices.all);
-            for choice in choices.list {
-                report.built += 1;
-                let (tree, kept) = image(&disk.certain, &atoms, &choice);
-                if !seen.insert((tree.digest(), marks.len(), finished)) {
-                    continue;
-                }
+            when.call += 1;
+            when.finished = when.call == calls.len();
+        }
+    }
+
+    /// Builds the images of one crash point and shows those that are new.
+    fn look(
+        &self,
+        disk: &Disk<'_>,
+        when: &When,
+        seen: &mut HashSet<(u64, usize, bool)>,
+        invariant: &impl Fn(&SimFs, &When),
+        report: &mut Report,
+    ) -> Result<(), Box<Failure>> {
+        report.points += 1;
+        let atoms = disk.atoms();
+        let choices = choices(&atoms, self.per_point, when.call);
+        report.sampled += usize::from(!choices.all);
+        for choice in choices.list {
+            report.built += 1;
+            let (tree, kept) = image(&disk.certain, &atoms, &choice);
+            if seen.insert((tree.digest(), when.marks.len(), when.finished)) {
                 report.images += 1;
                 let when = When {
-                    view,
-                    call,
-                    finished,
-                    marks: marks.clone(),
-                    calls: calls[..call].iter().map(|c| c.text.clone()).collect(),
                     kept,
+                    ..when.clone()
                 };
                 show(SimFs::of(tree), when, invariant, report)?;
             }

@@ -214,44 +214,24 @@ impl Tree {
         let mut stack = vec![ROOT];
         let mut links = 0;
         while let Some(component) = todo.pop_front() {
-            let here = *stack.last().unwrap_or(&ROOT);
-            let name = match component.components().next() {
-                Some(Component::RootDir) => {
-                    stack.truncate(1);
-                    continue;
-                }
-                Some(Component::Normal(name)) => name.to_owned(),
-                Some(Component::ParentDir) => {
-                    self.entries(here)?;
-                    stack.truncate(stack.len().saturating_sub(1).max(1));
-                    continue;
-                }
-                _ => continue,
-            };
-            let found = self.lookup(here, &name)?;
-            let last = todo.is_empty();
-            if let Some(target) = found.and_then(|ino| self.target(ino))
-                && (!last || follow)
-            {
-                links += 1;
-                if links > SYMLINKS_MAX {
-                    return Err(Errno::LOOP.into());
-                }
-                for part in components(target).rev().collect::<Vec<_>>() {
-                    todo.push_front(part);
-                }
+            let dir = *stack.last().unwrap_or(&ROOT);
+            let Some(name) = self.step(&component, &mut stack)? else {
                 continue;
-            }
-            match found {
-                _ if last => {
-                    return Ok(Place {
-                        dir: here,
-                        name,
-                        ino: found,
-                    });
+            };
+            let ino = self.lookup(dir, &name)?;
+            let last = todo.is_empty();
+            match (ino, ino.and_then(|ino| self.target(ino))) {
+                (_, Some(target)) if !last || follow => {
+                    links += 1;
+                    if links > SYMLINKS_MAX {
+                        return Err(Errno::LOOP.into());
+                    }
+                    let rest = std::mem::take(&mut todo);
+                    todo = components(target).chain(rest).collect();
                 }
-                Some(ino) => stack.push(ino),
-                None => return Err(Errno::NOENT.into()),
+                _ if last => return Ok(Place { dir, name, ino }),
+                (Some(ino), _) => stack.push(ino),
+                (None, _) => return Err(Errno::NOENT.into()),
             }
         }
         let dir = stack.iter().rev().nth(1).copied().unwrap_or(ROOT);
@@ -260,6 +240,21 @@ impl Tree {
             name: OsString::new(),
             ino: stack.last().copied(),
         })
+    }
+
+    /// The name that a component is; `None` for `/`, `.` and `..`, which are
+    /// followed here.
+    fn step(&self, component: &Path, stack: &mut Vec<Ino>) -> io::Result<Option<OsString>> {
+        match component.components().next() {
+            Some(Component::Normal(name)) => return Ok(Some(name.to_owned())),
+            Some(Component::RootDir) => stack.truncate(1),
+            Some(Component::ParentDir) => {
+                self.entries(*stack.last().unwrap_or(&ROOT))?;
+                stack.truncate(stack.len().saturating_sub(1).max(1));
+            }
+            _ => {}
+        }
+        Ok(None)
     }
 
     fn lookup(&self, dir: Ino, name: &OsStr) -> io::Result<Option<Ino>> {

@@ -40,7 +40,7 @@ pub(super) fn check(fs: &dyn Fs, path: &Path, size: u64, overwrite: bool) -> Res
         return refuse(used);
     }
     if there && !overwrite && holds_something(path)? {
-        return refuse("it holds partitions or a filesystem; ask for it to be overwritten".into());
+        return refuse("it holds partitions or a filesystem; `--overwrite` loses them".into());
     }
     let size = if there {
         RawDisk::open(path)?.size()?

@@ -38,7 +38,6 @@ impl TreePlan {
             }
             .step(step)?;
         }
-        self.warnings.iter().for_each(|w| monitor.note(w));
         monitor.progress(Progress {
             step: "preparing the tree",
             done: total,

@@ -65,19 +65,61 @@ pub fn run_with_input(command: &mut Command, input: &str) -> Result<String> {
         return Ok(text);
     }
     let said = text + &String::from_utf8_lossy(&output.stderr);
-    let said = said.trim_end();
-    let from = said.ceil_char_boundary(said.len().saturating_sub(KEPT));
     Err(Error::Program {
         program,
         status: output.status.to_string(),
-        output: said[from..].to_owned(),
+        output: last_words(&said).to_owned(),
     })
 }
 
-fn command_line(command: &Command) -> String {
+/// The end of what a program printed, as much as a message may hold.
+#[must_use]
+pub fn last_words(said: &str) -> &str {
+    let said = said.trim_end();
+    &said[said.ceil_char_boundary(said.len().saturating_sub(KEPT))..]
+}
+
+/// A command as a person would type it.
+#[must_use]
+pub fn command_line(command: &Command) -> String {
     std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|w| w.to_string_lossy())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_program_says_its_line_and_its_last_words() {
+        let e = run(Command::new("sh").args(["-c", "echo no such thing >&2; exit 3"])).unwrap_err();
+        let text = e.to_string();
+        assert!(text.contains("sh -c") && text.contains("no such thing") && text.contains('3'));
+    }
+
+    #[test]
+    fn input_is_read() {
+        let said = run_with_input(&mut Command::new("cat"), "some\n");
+        assert_eq!(said.unwrap(), "some\n");
+    }
+
+    #[test]
+    fn last_words_are_whole_characters() {
+        let long = "é".repeat(KEPT);
+        assert!(last_words(&long).len() <= KEPT);
+        assert_eq!(last_words("short\n"), "short");
+    }
+
+    #[test]
+    fn a_missing_program_names_its_package() {
+        let e = require("no-such-program", "its-package").unwrap_err();
+        assert!(
+            e.to_string()
+                .ends_with("on Debian it is in the package its-package")
+        );
+        assert!(require("sh", "dash").is_ok());
+    }
 }

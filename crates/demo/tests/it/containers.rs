@@ -55,8 +55,9 @@ fn healthy_is_kept(fixture: &Fixture) {
     let said = host.run("backstop switch /sysroot/releases:v2 --boot");
     assert_eq!(host.wait_for_end(1), end("kept", ""), "{said}");
     assert_eq!(host.version(), "2");
-    let target = host.run("systemctl is-active boot-complete.target");
-    assert_eq!(target.trim(), "active");
+    host.wait_until("boot-complete.target", |host| {
+        host.run("systemctl is-active boot-complete.target").trim() == "active"
+    });
     // A good system may lose power as often as it likes (P6).
     for _ in 0..3 {
         host.power_cut();

@@ -16,6 +16,8 @@ use crate::{Error, Result, program};
 
 /// The status of `systemd-nspawn` when the container wants to start again.
 const WANTS_REBOOT: i32 = 133;
+/// How long a killed container may take to be gone.
+const GONE: Duration = Duration::from_secs(5);
 /// How often a container is looked at.
 const POLL: Duration = Duration::from_millis(50);
 /// How often a command inside is woken, should it have been stopped.
@@ -224,10 +226,12 @@ impl Container {
     pub fn kill(&mut self) {
         // Its PID 1 first: with it goes everything inside.
         if let (Ok(None), Some(pid)) = (self.child.try_wait(), self.leader()) {
-            let pid = rustix::process::Pid::from_raw(pid.cast_signed());
+            let raw = rustix::process::Pid::from_raw(pid.cast_signed());
             let kill = rustix::process::Signal::KILL;
             // It may be gone already.
-            let _ = pid.map(|p| rustix::process::kill_process(p, kill));
+            let _ = raw.map(|p| rustix::process::kill_process(p, kill));
+            // The kernel lets it go last of all that is inside.
+            until(|| ended(pid));
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -245,9 +249,25 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         self.kill();
-        for group in &self.groups {
-            remove_group(group);
-        }
+        until(|| {
+            self.groups.iter().for_each(|g| remove_group(g));
+            !self.groups.iter().any(|g| g.exists())
+        });
+    }
+}
+
+/// Whether a process is no more, or only waits for its parent to notice.
+fn ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
+/// Waits for something that soon comes by itself; not for ever.
+fn until(done: impl Fn() -> bool) {
+    let deadline = Instant::now() + GONE;
+    while !done() && Instant::now() < deadline {
+        std::thread::sleep(POLL);
     }
 }
 
@@ -310,6 +330,6 @@ fn remove_group(group: &Path) {
             remove_group(&entry.path());
         }
     }
-    // One that still holds a dying process stays: that harms nobody.
+    // One that still holds a dying process stays for now.
     let _ = fs::remove_dir(group);
 }

@@ -46,6 +46,16 @@ fn a_container_boots_what_the_sysroot_says() {
     container.wait_ready(LIMIT).unwrap();
     container.run("systemctl --no-block poweroff").unwrap();
     assert_eq!(container.wait_end(LIMIT).unwrap(), testbed::End::PowerOff);
+
+    // One that is dropped leaves nothing behind.
+    let container = fixture.boot_container(&sysroot, &log).unwrap();
+    container.wait_ready(LIMIT).unwrap();
+    let name = container.name().to_owned();
+    drop(container);
+    for hierarchy in ["", "systemd", "unified"] {
+        let group = Path::new("/sys/fs/cgroup").join(hierarchy).join(&name);
+        assert!(!group.exists(), "{} is left", group.display());
+    }
 }
 
 #[test]

@@ -1,83 +1,116 @@
 //! Stopping a process that holds a lock and hangs.
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{MachineError, Result};
 
-/// Kills the processes that hold a `flock` on `file`. The kernel lets go of the
-/// lock when they are gone.
+/// Kills the processes that hold a `flock` on `file`, but not this one. The
+/// kernel lets go of the lock when they are gone.
 ///
 /// # Errors
-/// The kernel's list of locks can't be read, or a process can't be killed.
+/// The list of processes can't be read, or one can't be killed.
 pub fn evict(file: &Path) -> Result<()> {
     let failed = |doing, path: &Path, source| MachineError::File {
         doing,
         path: path.to_owned(),
         source,
     };
-    let inode = std::fs::metadata(file)
-        .map_err(|e| failed("look at", file, e))?
-        .ino();
-    let list = Path::new("/proc/locks");
-    let locks = std::fs::read_to_string(list).map_err(|e| failed("read", list, e))?;
-    for pid in holders(&locks, inode) {
-        if let Some(pid) = Pid::from_raw(pid) {
-            kill_process(pid, Signal::KILL)
-                .map_err(|e| failed("stop the process that holds", file, e.into()))?;
+    let held = std::fs::metadata(file).map_err(|e| failed("look at", file, e))?;
+    let list = Path::new("/proc");
+    let processes = std::fs::read_dir(list).map_err(|e| failed("read", list, e))?;
+    let own = i32::try_from(std::process::id()).ok();
+    for process in processes.flatten() {
+        let number = process.file_name().to_str().and_then(|n| n.parse().ok());
+        let Some(pid) = number.filter(|pid| *pid > 1 && Some(*pid) != own) else {
+            continue;
+        };
+        let Some(holder) = Pid::from_raw(pid).filter(|_| holds(&process.path(), &held)) else {
+            continue;
+        };
+        match kill_process(holder, Signal::KILL) {
+            // It ended by itself meanwhile.
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(e) => return Err(failed("stop the process that holds", file, e.into())),
         }
     }
     Ok(())
 }
 
-/// The processes with a `flock` on an inode, from the text of `/proc/locks`:
-/// `1: FLOCK  ADVISORY  WRITE 123 fe:00:4567 0 EOF`. A line with `->` waits.
-fn holders(locks: &str, inode: u64) -> Vec<i32> {
-    let holder = |line: &str| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let [_, "FLOCK", _, _, pid, place, ..] = fields.as_slice() else {
-            return None;
-        };
-        let (_, found) = place.rsplit_once(':')?;
-        (found.parse::<u64>().ok()? == inode).then_some(())?;
-        pid.parse().ok().filter(|pid| *pid > 1)
+/// Whether the process of this directory in `/proc` has a lock on this very
+/// file. `/proc/locks` would not do: an inode's number there may be that of a
+/// file on another filesystem, and the process may have passed the lock on.
+fn holds(process: &Path, file: &Metadata) -> bool {
+    let Ok(open) = std::fs::read_dir(process.join("fd")) else {
+        return false;
     };
-    locks.lines().filter_map(holder).collect()
+    let same = |m: Metadata| (m.dev(), m.ino()) == (file.dev(), file.ino());
+    let locked = |fd: std::fs::DirEntry| {
+        let info = process.join("fdinfo").join(fd.file_name());
+        std::fs::metadata(fd.path()).is_ok_and(same)
+            && std::fs::read_to_string(info).is_ok_and(|info| has_flock(&info))
+    };
+    open.flatten().any(locked)
+}
+
+/// Whether a file's `fdinfo` tells of a lock: `lock: 1: FLOCK  ADVISORY …`.
+fn has_flock(info: &str) -> bool {
+    let flock = |line: &str| line.split_whitespace().nth(2) == Some("FLOCK");
+    info.lines()
+        .any(|line| line.starts_with("lock:") && flock(line))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::{Child, Command, Stdio};
 
-    #[test]
-    fn who_holds_a_lock() {
-        let locks = "1: POSIX  ADVISORY  WRITE 77 fe:00:4567 0 EOF\n\
-                     2: FLOCK  ADVISORY  WRITE 123 fe:00:4567 0 EOF\n\
-                     2: -> FLOCK  ADVISORY  WRITE 124 fe:00:4567 0 EOF\n\
-                     3: FLOCK  ADVISORY  WRITE 125 fe:00:14567 0 EOF\n\
-                     4: FLOCK  ADVISORY  WRITE -1 fe:00:4567 0 EOF\n";
-        assert_eq!(holders(locks, 4567), [123]);
-        assert_eq!(holders(locks, 1), Vec::<i32>::new());
+    /// A process that opens a file, does this, and stays.
+    fn holder(file: &Path, what: &str) -> Child {
+        let script = format!(
+            "exec 9<{}; {what}; echo ready; exec sleep 60",
+            file.display()
+        );
+        let mut child = Command::new("sh")
+            .args(["-c", &script])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = [0; 6];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        child
     }
 
     #[test]
-    fn a_hanging_holder_is_stopped() {
+    fn a_lock_is_told_from_none() {
+        let info = "pos:\t0\nflags:\t02100001\nmnt_id:\t29\n";
+        assert!(!has_flock(info));
+        let lock = "lock:\t1: FLOCK  ADVISORY  WRITE 123 fe:00:4567 0 EOF\n";
+        assert!(has_flock(&format!("{info}{lock}")));
+        assert!(!has_flock(&format!(
+            "{info}{}",
+            lock.replace("FLOCK", "POSIX")
+        )));
+    }
+
+    #[test]
+    fn only_the_holder_is_stopped() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let script = format!(
-            "exec 9<{0}; flock -x 9; echo held; exec sleep 60",
-            file.path().display()
-        );
-        let mut child = std::process::Command::new("sh")
-            .args(["-c", &script])
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = [0; 5];
-        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let mut reader = holder(file.path(), "true");
+        // `flock` ends: the lock is the shell's from then on.
+        let mut hanging = holder(file.path(), "flock -x 9");
+        let taken = file.as_file().try_lock().is_err();
         evict(file.path()).unwrap();
-        assert!(!child.wait().unwrap().success());
+        let lives = reader.try_wait().unwrap().is_none();
+        // Only then, so that nothing is left behind when one of these fails.
+        let _ = reader.kill();
+        assert!(taken && lives);
+        assert!(!hanging.wait().unwrap().success());
         assert!(file.as_file().try_lock().is_ok());
+        reader.wait().unwrap();
     }
 }

@@ -144,7 +144,12 @@ impl Runner {
         let started = Instant::now();
         let mut tries = 1;
         let mut ran = self.probe(check, stage, baseline);
-        while !ran.status.passed() && tries <= check.retries {
+        // What had failed before anyway is not waited for.
+        let matters = |status: &Status| {
+            let verdict = judge(check, status, baseline);
+            !matches!(verdict, Verdict::Passed | Verdict::FailedBefore)
+        };
+        while matters(&ran.status) && tries <= check.retries {
             if tries == 1 {
                 monitor.note(&format!("{}: {}; trying again", check.name, ran.status));
             }

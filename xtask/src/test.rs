@@ -52,7 +52,10 @@ pub fn run(install: bool) -> anyhow::Result<()> {
     } else {
         &[]
     };
-    cargo("tests", &["test", "--workspace"], environment)?;
+    // With the output of tests that passed: the stories' timelines, and what was
+    // skipped.
+    let tests = ["test", "--workspace", "--", "--show-output"];
+    cargo("tests", &tests, environment)?;
     report(&missing);
     Ok(())
 }

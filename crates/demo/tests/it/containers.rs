@@ -11,7 +11,7 @@ fn with_fixture(tell: impl FnOnce(&Fixture)) {
     if !able(&[packages::ROOT, packages::CONTAINER]) {
         return;
     }
-    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let dir = fixture::work_dir().unwrap();
     let binary = fixture::binary().unwrap();
     let cache = testbed::cache::Cache::from_env();
     let fixture = Fixture::new(

@@ -39,7 +39,7 @@ fn the_stories_on_a_machine_with_bios() {
         return;
     }
     let log = Log::default();
-    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let dir = fixture::work_dir().unwrap();
     let dir = dir.path().join("vm");
     let program = fixture::binary().unwrap();
     let mut demo = VmDemo::create(&dir, &program, Firmware::Bios, &log, &monitor::Silent).unwrap();
@@ -55,7 +55,7 @@ fn a_kernel_panic_on_a_machine_with_uefi() {
         return;
     }
     let log = Log::default();
-    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let dir = fixture::work_dir().unwrap();
     let dir = dir.path().join("vm");
     let program = fixture::binary().unwrap();
     let mut demo = VmDemo::create(&dir, &program, Firmware::Efi, &log, &monitor::Silent).unwrap();

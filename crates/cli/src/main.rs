@@ -5,7 +5,6 @@
 
 mod args;
 mod commands;
-mod duration;
 mod exit;
 mod follow;
 mod output;

@@ -7,7 +7,6 @@ use clap::Args;
 use engine::{Confirm, DriveError, Refusal, Request, Scope, TrialKind, TxId, VersionId};
 
 use crate::args::Global;
-use crate::duration;
 use crate::exit::Ended;
 use crate::follow::{self, Wait};
 use crate::output::Output;
@@ -26,16 +25,16 @@ pub struct TrialArgs {
     boot: bool,
     /// Keep it only if `backstop confirm` is run within this time after it is
     /// found healthy (90s, 5m, 2h)
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     confirm_within: Option<Duration>,
     /// How often it may be booted before it is given up (1 to 9)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=9))]
     attempts: Option<u8>,
     /// How long its checks may take after a boot
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     boot_deadline: Option<Duration>,
     /// How long a live activation and its checks may take
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     check_deadline: Option<Duration>,
     /// Try it although it is known to be bad
     #[arg(long)]
@@ -139,4 +138,9 @@ pub fn start(
         }
         Err(e) => Err(e.into()),
     }
+}
+
+/// Reads a length of time as configuration files have it.
+fn time(text: &str) -> Result<Duration, String> {
+    health::Span::parse(text).map(|span| span.0)
 }

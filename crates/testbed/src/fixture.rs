@@ -24,7 +24,12 @@ pub const BRANCH: &str = "debian/testbed";
 pub const STATEROOT: &str = "debian";
 /// Kernel arguments that show the boot on the console and make it quick. An
 /// emulated timer on a busy machine may fail the kernel's check of it.
-const KARGS: &[&str] = &["console=ttyS0", "quiet", "mitigations=off", "no_timer_check"];
+const KARGS: &[&str] = &[
+    "console=ttyS0",
+    "quiet",
+    "mitigations=off",
+    "no_timer_check",
+];
 /// What a fixture with a few hosts may take, in bytes.
 const ROOM: u64 = 8 << 30;
 /// Speed of the guest's serial console.

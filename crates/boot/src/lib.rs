@@ -10,7 +10,7 @@
 //! | [`bls`] | boot entry files, as `ostree admin` reads them |
 //! | [`sector`] | the 512 bytes in which a bootloader counts attempts |
 //! | [`config`] | a published boot configuration: entries and a trial |
-//! | [`decide`] | the rule: which entry boots, and what the sector says then |
+//! | [`decide`](mod@decide) | the rule: which entry boots, and what the sector says then |
 //! | [`grub`] | GRUB scripts that follow the rule |
 
 pub mod bls;

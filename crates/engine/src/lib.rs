@@ -1,7 +1,7 @@
 //! The upgrade transaction.
 //!
 //! A transaction brings one version onto a host, tries it, and keeps it or puts
-//! the one before back. [`step`] holds all the rules and does no I/O; the
+//! the one before back. [`step()`] holds all the rules and does no I/O; the
 //! [`Journal`] remembers; a [`Host`] does the work; the [`Driver`] goes between.
 
 mod action;

@@ -11,7 +11,7 @@
 //! | `console.log` | what all boots and jobs printed |
 //!
 //! "Booting" runs the deployment's own init program with `ROOT` set, and waits
-//! for its end. The entry is chosen by [`boot::decide`], with the state sector
+//! for its end. The entry is chosen by [`boot::decide()`], with the state sector
 //! read and written as a boot loader does.
 
 use std::collections::BTreeMap;

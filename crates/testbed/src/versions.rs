@@ -19,7 +19,8 @@ pub enum Recipe {
     PanicsAtBoot,
     /// The boot stops before `sysinit.target` and never goes on.
     StuckAtBoot,
-    /// The network interface gets no address.
+    /// The network interface gets an address and a route of another network, so
+    /// nobody reaches the host, and it can't tell.
     NoNetwork,
 }
 
@@ -51,12 +52,24 @@ pub fn derive(from: &Path, to: &Path, number: u32, recipe: Recipe) -> Result<()>
             let link = wants.join("stuck.service");
             symlink("../stuck.service", &link).doing("create", &link)
         }
-        Recipe::NoNetwork => {
-            let path = to.join("usr/etc/systemd/network/20-wired.network");
-            fs::remove_file(&path).doing("remove", &path)
-        }
+        Recipe::NoNetwork => put(
+            to,
+            "usr/etc/systemd/network/20-wired.network",
+            WRONG_NETWORK,
+            0o644,
+        ),
     }
 }
+
+/// A network for documentation (RFC 5737).
+const WRONG_NETWORK: &str = "[Match]
+Name=en* eth*
+[Network]
+Address=192.0.2.5/24
+Gateway=192.0.2.1
+LinkLocalAddressing=no
+IPv6AcceptRA=no
+";
 
 const STUCK: &str = "[Unit]
 Description=Wait for what never comes

@@ -14,6 +14,7 @@ const NEEDS: &[&[packages::Need]] = &[
     packages::MACHINE,
     packages::CONTAINER,
     packages::ORACLE,
+    packages::NIX,
 ];
 
 /// Format, lints and documentation.

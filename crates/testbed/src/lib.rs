@@ -4,6 +4,7 @@
 //! - [`Fixture`] makes versions of it, good and bad, and hosts.
 //! - [`Machine`] boots a disk image in QEMU and follows it over its reboots.
 //! - [`Container`] boots a deployment with `systemd-nspawn`.
+//! - [`nixos`] makes hosts that imitate NixOS, on a network of their own.
 //! - [`packages`] says which Debian packages this needs, and installs them.
 //!
 //! Nothing here has to survive a crash: it makes throw-away machines.
@@ -19,6 +20,7 @@ mod error;
 pub mod fixture;
 pub mod kvm;
 pub mod machine;
+pub mod nixos;
 pub mod nspawn;
 pub mod packages;
 pub mod program;

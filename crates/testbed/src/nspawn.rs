@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::console::Console;
@@ -22,6 +23,8 @@ const GONE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(50);
 /// How often a command inside is woken, should it have been stopped.
 const AWAKE: Duration = Duration::from_millis(500);
+/// What a guest prints when it is up.
+pub(crate) const READY: &str = "TESTBED-READY";
 /// Where control groups are.
 const CGROUP: &str = "/sys/fs/cgroup";
 /// Runs as PID 1 first: a container's kernel command line is not its own.
@@ -40,6 +43,22 @@ pub struct ContainerBoot {
     pub log: PathBuf,
 }
 
+/// What `systemd-nspawn` is told, and what it starts.
+#[derive(Debug, Clone)]
+pub(crate) struct Start<'a> {
+    /// Its root directory.
+    pub(crate) root: &'a Path,
+    /// The kernel's command line.
+    pub(crate) cmdline: &'a str,
+    /// Further options.
+    pub(crate) options: Vec<String>,
+    /// What runs as PID 1, and its arguments. The file with the command line is
+    /// at `/run/host-cmdline` then.
+    pub(crate) init: Vec<String>,
+    /// Where the console's log goes.
+    pub(crate) log: &'a Path,
+}
+
 /// A running container. It is killed when dropped.
 #[derive(Debug)]
 pub struct Container {
@@ -47,6 +66,8 @@ pub struct Container {
     console: Console,
     name: String,
     groups: Vec<PathBuf>,
+    // Known for sure once its systemd has spoken.
+    leader: OnceLock<u32>,
     // Holds the command line's file.
     _dir: tempfile::TempDir,
 }
@@ -58,6 +79,16 @@ impl Container {
     /// # Errors
     /// `systemd-nspawn` is missing; no root rights.
     pub fn boot(boot: &ContainerBoot) -> Result<Self> {
+        Self::start(&Start {
+            root: &boot.deployment,
+            cmdline: &boot.cmdline,
+            options: deployment_options(boot),
+            init: deployment_init(boot),
+            log: &boot.log,
+        })
+    }
+
+    pub(crate) fn start(start: &Start<'_>) -> Result<Self> {
         if !crate::packages::is_root() {
             return Err(Error::NeedsRoot("start a container"));
         }
@@ -68,9 +99,9 @@ impl Container {
         // A host name has no dots or underscores.
         let name: String = name.to_string_lossy().replace(['.', '_'], "-");
         let cmdline = dir.path().join("cmdline");
-        fs::write(&cmdline, format!("{}\n", boot.cmdline)).doing("write", &cmdline)?;
+        fs::write(&cmdline, format!("{}\n", start.cmdline)).doing("write", &cmdline)?;
         let groups = own_groups(&name)?;
-        let mut command = command_line(boot, &name, &cmdline, &groups)?;
+        let mut command = command_line(start, &name, &cmdline, &groups);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -85,10 +116,11 @@ impl Container {
             None => Box::new(std::io::empty()),
         };
         Ok(Self {
-            console: Console::follow(out, &boot.log, Instant::now())?,
+            console: Console::follow(out, start.log, Instant::now())?,
             child,
             name,
             groups,
+            leader: OnceLock::new(),
             _dir: dir,
         })
     }
@@ -141,7 +173,7 @@ impl Container {
     /// # Errors
     /// [`Error::Timeout`], [`Error::Stopped`].
     pub fn wait_ready(&self, within: Duration) -> Result<()> {
-        self.console.wait_for("TESTBED-READY", within).map(drop)
+        self.console.wait_for(READY, within).map(drop)
     }
 
     /// Runs a script inside and gives its end.
@@ -149,33 +181,7 @@ impl Container {
     /// # Errors
     /// The container has no PID 1, or `nsenter` cannot be started.
     pub fn output(&self, script: &str) -> Result<Output> {
-        let mut command = self.command(script)?;
-        let start = |source| Error::Start {
-            program: "nsenter".into(),
-            source,
-        };
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(start)?;
-        let pid = rustix::process::Pid::from_child(&child);
-        let (done, ended) = std::sync::mpsc::channel();
-        std::thread::scope(|scope| {
-            scope.spawn(move || done.send(child.wait_with_output()));
-            loop {
-                match ended.recv_timeout(AWAKE) {
-                    Ok(output) => return output.map_err(start),
-                    // systemd stops everything for a moment while it shuts down,
-                    // `nsenter` stops with what it runs, and nobody wakes it.
-                    Err(_) => drop(rustix::process::kill_process(
-                        pid,
-                        rustix::process::Signal::CONT,
-                    )),
-                }
-            }
-        })
+        output_of(&mut self.command(script)?)
     }
 
     /// Runs a script inside and gives what it printed.
@@ -191,6 +197,16 @@ impl Container {
     }
 
     fn command(&self, script: &str) -> Result<Command> {
+        let mut command = self.enter()?;
+        command
+            .args(["/usr/bin/env", "-i"])
+            .arg("PATH=/usr/sbin:/usr/bin:/sbin:/bin")
+            .args(["/bin/sh", "-c", script]);
+        Ok(command)
+    }
+
+    /// What runs the program in its further arguments inside.
+    pub(crate) fn enter(&self) -> Result<Command> {
         let pid = self.leader().ok_or_else(|| Error::Stopped {
             waiting_for: "the container's PID 1".into(),
             tail: self.console.tail(),
@@ -199,15 +215,25 @@ impl Container {
         command
             .args(["--target", &pid.to_string()])
             .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"])
-            .args(["--root", "--wd", "--"])
-            .args(["/usr/bin/env", "-i"])
-            .arg("PATH=/usr/sbin:/usr/bin:/sbin:/bin")
-            .args(["/bin/sh", "-c", script]);
+            .args(["--root", "--wd", "--"]);
         Ok(command)
     }
 
     /// The process that is PID 1 inside: `systemd-nspawn`'s child.
-    fn leader(&self) -> Option<u32> {
+    pub(crate) fn leader(&self) -> Option<u32> {
+        if let Some(pid) = self.leader.get() {
+            return Some(*pid);
+        }
+        let spoken = self.console.find(READY).is_some();
+        let pid = self.find_leader()?;
+        if spoken {
+            // Before that, it may be a process that only makes the container.
+            let _ = self.leader.set(pid);
+        }
+        Some(pid)
+    }
+
+    fn find_leader(&self) -> Option<u32> {
         let parent = self.child.id();
         let ours = |pid: u32| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -256,6 +282,36 @@ impl Drop for Container {
     }
 }
 
+/// Runs what [`Container::enter`] prepared to its end.
+pub(crate) fn output_of(command: &mut Command) -> Result<Output> {
+    let start = |source| Error::Start {
+        program: "nsenter".into(),
+        source,
+    };
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(start)?;
+    let pid = rustix::process::Pid::from_child(&child);
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || done.send(child.wait_with_output()));
+        loop {
+            match ended.recv_timeout(AWAKE) {
+                Ok(output) => return output.map_err(start),
+                // systemd stops everything for a moment while it shuts down,
+                // `nsenter` stops with what it runs, and nobody wakes it.
+                Err(_) => drop(rustix::process::kill_process(
+                    pid,
+                    rustix::process::Signal::CONT,
+                )),
+            }
+        }
+    })
+}
+
 /// Whether a process is no more, or only waits for its parent to notice.
 fn ended(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -271,41 +327,49 @@ fn until(done: impl Fn() -> bool) {
     }
 }
 
-fn command_line(
-    boot: &ContainerBoot,
-    name: &str,
-    cmdline: &Path,
-    groups: &[PathBuf],
-) -> Result<Command> {
+fn command_line(start: &Start<'_>, name: &str, cmdline: &Path, groups: &[PathBuf]) -> Command {
     // bin/sh joins the groups, so that no thread of this process has to.
     let mut script = String::new();
     for group in groups {
         script.push_str(&format!("echo $$ >'{}/cgroup.procs'; ", group.display()));
     }
     script.push_str("exec systemd-nspawn \"$@\" 2>&1");
-    let stateroot = boot.deployment.parent().and_then(Path::parent);
-    let var = stateroot.unwrap_or(Path::new("/")).join("var");
-    let bind = |kind: &str, from: &Path, to: &str| format!("--{kind}={}:{to}", from.display());
     let mut command = Command::new("/bin/sh");
     command
         .args(["-c", &script, "sh", "-q", "-M", name, "-D"])
-        .arg(&boot.deployment)
+        .arg(start.root)
         .args(["--register=no", "--keep-unit", "--console=read-only"])
-        .args(["--private-network", "--resolv-conf=off", "--timezone=off"])
-        .arg("--link-journal=no")
-        .arg(bind("bind", &boot.sysroot, "/sysroot"))
-        .arg(bind("bind", &var, "/var"))
-        .arg(bind("bind", &boot.sysroot.join("boot"), "/boot"))
-        .arg(bind("bind-ro", &boot.deployment.join("usr"), "/usr"))
+        .args(["--resolv-conf=off", "--timezone=off", "--link-journal=no"])
+        .args(&start.options)
         .arg(bind("bind-ro", cmdline, "/run/host-cmdline"))
-        .args(["/bin/sh", "-c", INIT, "init"])
-        // systemd in a container reads its own arguments as the kernel's.
-        .args(
-            boot.cmdline
-                .split_whitespace()
-                .filter(|w| !w.starts_with('-')),
-        );
-    Ok(command)
+        .args(&start.init);
+    command
+}
+
+/// An option that shows a path to a container.
+pub(crate) fn bind(kind: &str, from: &Path, to: &str) -> String {
+    format!("--{kind}={}:{to}", from.display())
+}
+
+/// The mounts that a deployment has on a machine.
+fn deployment_options(boot: &ContainerBoot) -> Vec<String> {
+    let stateroot = boot.deployment.parent().and_then(Path::parent);
+    let var = stateroot.unwrap_or(Path::new("/")).join("var");
+    vec![
+        "--private-network".to_owned(),
+        bind("bind", &boot.sysroot, "/sysroot"),
+        bind("bind", &var, "/var"),
+        bind("bind", &boot.sysroot.join("boot"), "/boot"),
+        bind("bind-ro", &boot.deployment.join("usr"), "/usr"),
+    ]
+}
+
+fn deployment_init(boot: &ContainerBoot) -> Vec<String> {
+    let mut init: Vec<String> = ["/bin/sh", "-c", INIT, "init"].map(str::to_owned).to_vec();
+    // systemd in a container reads its own arguments as the kernel's.
+    let words = boot.cmdline.split_whitespace();
+    init.extend(words.filter(|w| !w.starts_with('-')).map(str::to_owned));
+    init
 }
 
 /// Control groups of its own, so that its systemd does not meet another.

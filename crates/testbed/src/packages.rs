@@ -68,6 +68,15 @@ pub const MACHINE: &[Need] = &[
 /// For booting a deployment in a container.
 pub const CONTAINER: &[Need] = &[program("systemd-container", "systemd-nspawn")];
 
+/// For hosts that imitate NixOS.
+pub const NIX: &[Need] = &[
+    program("nix-bin", "nix-build"),
+    program("busybox-static", "busybox"),
+    program("openssh-server", "sshd"),
+    program("openssh-client", "ssh"),
+    program("iproute2", "ip"),
+];
+
 /// For comparing with Debian's own `ostree`.
 pub const ORACLE: &[Need] = &[program("ostree", "ostree"), program("attr", "getfattr")];
 

@@ -7,6 +7,7 @@
 )]
 
 mod boots;
+mod nixos;
 mod root;
 mod support;
 

@@ -1,0 +1,18 @@
+# A system that imitates NixOS: its files, its actions, its exit codes. What is
+# particular to a version lies in the directory `extra`.
+{ version, extra, payload ? "0" }:
+let
+  busybox = builtins.path { path = ./busybox; name = "busybox"; };
+  scripts = builtins.path { path = ./scripts; name = "testbed-scripts"; };
+  special = builtins.path { path = extra; name = "testbed-extra"; };
+  step = name: script: attributes: derivation ({
+    inherit name version busybox scripts;
+    system = builtins.currentSystem;
+    builder = "${busybox}/bin/sh";
+    args = [ "-eu" "${scripts}/${script}" ];
+    PATH = "${busybox}/bin";
+  } // attributes);
+  app = step "app-${version}" "app.sh" { inherit payload; };
+  etc = step "etc" "etc.sh" { inherit app special; };
+in
+step "nixos-system-testbed-${version}" "system.sh" { inherit app etc special; }

@@ -18,6 +18,17 @@ pub enum RepoMode {
 }
 
 impl RepoMode {
+    /// The mode that a `config` file or a summary means by this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "bare" => Some(Self::Bare),
+            "bare-user" => Some(Self::BareUser),
+            "archive" | "archive-z2" => Some(Self::Archive),
+            _ => None,
+        }
+    }
+
     /// The word in the `config` file.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -92,10 +103,9 @@ impl Config {
             None => return Err(BadConfig::NoVersion),
         }
         let mode = match file.get("core", "mode") {
-            Some("bare") => RepoMode::Bare,
-            Some("bare-user") => RepoMode::BareUser,
-            Some("archive" | "archive-z2") => RepoMode::Archive,
-            Some(other) => return Err(BadConfig::Mode(other.to_owned())),
+            Some(word) => {
+                RepoMode::from_word(word).ok_or_else(|| BadConfig::Mode(word.to_owned()))?
+            }
             None => return Err(BadConfig::NoMode),
         };
         Ok(Self {

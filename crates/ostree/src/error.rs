@@ -167,6 +167,80 @@ pub enum Error {
         /// Why not.
         why: &'static str,
     },
+    /// A name that cannot be a remote's.
+    #[error(
+        "{0:?} cannot be the name of a remote: it is made of letters, digits, \"-\", \".\" and \
+         \"_\", starting with a letter, digit or \"_\""
+    )]
+    RemoteName(String),
+    /// There is no such remote.
+    #[error("there is no remote {0:?} in this repository; `remote list` shows those there are")]
+    NoRemote(String),
+    /// There is such a remote.
+    #[error("the remote {name} exists already, in {}", file.display())]
+    RemoteExists {
+        /// Its name.
+        name: String,
+        /// The file that holds its settings.
+        file: PathBuf,
+    },
+    /// A remote's settings are unusable.
+    #[error("cannot use the remote {name}: {key} {why}")]
+    BadRemote {
+        /// Its name.
+        name: String,
+        /// The setting.
+        key: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A commit's detached metadata cannot be read.
+    #[error("the detached metadata of {object} is damaged")]
+    DamagedDetached {
+        /// The commit.
+        object: ObjectName,
+        /// How.
+        source: Malformed,
+    },
+    /// A commit or summary is not believed.
+    #[error("{what} is refused")]
+    Refused {
+        /// What.
+        what: String,
+        /// Why.
+        source: crate::Distrust,
+    },
+    /// A remote lacks an object that it must have.
+    #[error("the remote does not have the object {0}: it is incomplete, or being written")]
+    NotServed(ObjectName),
+    /// A remote named more objects than can be meant.
+    #[error("there are more than {0} objects to pull: that is taken for an attack")]
+    TooMany(u64),
+    /// A commit was made for other refs.
+    #[error("the commit {commit} is not meant for the ref {name:?}: it is bound to {bound:?}")]
+    OtherBinding {
+        /// The commit.
+        commit: Checksum,
+        /// The ref that led to it.
+        name: String,
+        /// Those that it is for.
+        bound: String,
+    },
+    /// A ref would go back in time.
+    #[error(
+        "the commit {commit}, made {time} seconds after 1970, is older than {current}, which is \
+         here already and was made {current_time} seconds after 1970"
+    )]
+    BackInTime {
+        /// The pulled commit.
+        commit: Checksum,
+        /// When it was made.
+        time: u64,
+        /// The commit that it would replace.
+        current: Checksum,
+        /// When that was made.
+        current_time: u64,
+    },
     /// A tree is nested so deeply that it cannot be meant.
     #[error("the directory {} is nested too deeply", path.display())]
     TooDeep {

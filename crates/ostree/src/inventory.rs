@@ -46,6 +46,13 @@ impl Repo {
         }
     }
 
+    /// Notes, durably, that a commit is here without all that it is made of.
+    pub(crate) fn mark_partial(&self, commit: &Checksum) -> Result<()> {
+        durable::create_dir_all(self.fs(), &self.path().join("state"), 0o755)?;
+        let path = self.partial_mark(commit);
+        Ok(durable::publish_file(self.fs(), &path, &[], 0o644)?)
+    }
+
     pub(crate) fn partial_mark(&self, commit: &Checksum) -> std::path::PathBuf {
         let name = format!("{commit}.commitpartial");
         self.path().join("state").join(name)

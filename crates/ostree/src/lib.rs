@@ -12,6 +12,9 @@
 //! | name commits | [`Repo::set_ref`], [`Repo::refs`], [`Repo::resolve`] |
 //! | look into them | [`Repo::load_commit`], [`Repo::history`], [`Repo::list`], [`Repo::diff`] |
 //! | copy them to another repository | [`Repo::pull_local`] |
+//! | pull them from far away | [`session::PullSession`], driven by the crate `fetch` |
+//! | say where others are | [`Repo::add_remote`], [`Repo::remotes`] |
+//! | tell others what there is | [`Repo::summarize`], [`Repo::write_summary`] |
 //! | check and clean | [`Repo::fsck`], [`Repo::prune`] |
 //!
 //! Objects are verified whenever they are read, save for files that are checked
@@ -21,6 +24,7 @@ mod checkout;
 mod checksum;
 mod commit_dir;
 mod config;
+mod detached;
 mod diff;
 mod error;
 mod format;
@@ -34,9 +38,13 @@ mod object;
 mod prune;
 mod pull;
 mod refs;
+mod remote;
 mod repo;
 mod rev;
+pub mod session;
 mod store;
+mod summary;
+mod verifier;
 mod workers;
 
 pub use checkout::{CheckoutOptions, CheckoutSummary, Links};
@@ -56,4 +64,9 @@ pub use object::{ObjectKind, ObjectName};
 pub use prune::{PruneOptions, PruneSummary};
 pub use pull::{PullFiles, PullOptions, PullSummary};
 pub use refs::check_ref_name;
+pub use remote::{IfExists, Remote};
 pub use repo::Repo;
+pub use summary::{MAX_SUMMARY, Summary, SummaryRef};
+pub use verifier::{
+    Distrust, FetchedCommit, FetchedSummary, NoVerifier, Trust, Unsigned, Verifier,
+};

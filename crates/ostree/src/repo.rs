@@ -7,7 +7,8 @@ use std::sync::Arc;
 use durable::{Doing, Fs, FsLock, LockMode};
 use monitor::Monitor;
 
-use crate::config::{Config, RepoMode};
+use crate::config::{BadConfig, Config, RepoMode};
+use crate::keyfile::KeyFile;
 use crate::{Error, ObjectName, Result};
 
 /// A repository that was found in order.
@@ -111,12 +112,27 @@ impl Repo {
         self.config.mode
     }
 
-    pub(crate) fn fs(&self) -> &dyn Fs {
+    /// The door to the disk that it lies on.
+    #[must_use]
+    pub fn fs(&self) -> &dyn Fs {
         &*self.fs
     }
 
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// A value of the `config` file as it is now.
+    ///
+    /// # Errors
+    /// The disk's, or a file that cannot be understood.
+    pub fn config_value(&self, group: &str, key: &str) -> Result<Option<String>> {
+        let text = durable::read_to_string(&*self.fs, &self.path.join("config"))?;
+        let file = KeyFile::parse(&text).map_err(|line| Error::Config {
+            path: self.path.clone(),
+            source: BadConfig::Syntax(line),
+        })?;
+        Ok(file.get(group, key).map(str::to_owned))
     }
 
     /// The path of an object, whether it is there or not.

@@ -30,7 +30,19 @@ impl Metadata {
         self.0.iter().map(|(k, v)| (k.as_str(), v))
     }
 
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+    /// The bytes of an `a{sv}`.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::new();
+        self.write(&mut w);
+        w.finish()
+    }
+
+    /// Reads an `a{sv}`.
+    ///
+    /// # Errors
+    /// Where it is not canonical, or has a key twice.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
         let mut found = Vec::new();
         let mut keys = HashSet::new();
         for item in array(bytes, Layout::VARIANT)? {

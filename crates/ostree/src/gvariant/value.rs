@@ -62,6 +62,32 @@ impl Value {
         }
     }
 
+    /// A `t` as OSTree stores it: big-endian.
+    #[must_use]
+    pub fn u64_be(number: u64) -> Self {
+        Self::Number(b't', number.to_be_bytes().to_vec())
+    }
+
+    /// The number, if it is a `t` that OSTree stored big-endian.
+    #[must_use]
+    pub fn as_u64_be(&self) -> Option<u64> {
+        match self {
+            Self::Number(b't', bytes) => {
+                Some(u64::from_be_bytes(bytes.as_slice().try_into().ok()?))
+            }
+            _ => None,
+        }
+    }
+
+    /// The bytes, if it is an `ay`.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// The texts, if it is an array of them.
     #[must_use]
     pub fn as_texts(&self) -> Option<Vec<&str>> {

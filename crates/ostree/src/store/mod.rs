@@ -1,9 +1,11 @@
 //! Objects on the disk.
 
+mod incoming;
 mod reader;
 mod staging;
 mod writer;
 
+pub(crate) use incoming::{Incoming, can_hold, inflate_whole, max_deflated, split_header};
 pub(crate) use reader::{FileObject, digest_of};
 pub(crate) use staging::{Content, Staging, read_small};
 pub(crate) use writer::{link_allowed, write_copy};

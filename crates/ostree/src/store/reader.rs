@@ -110,11 +110,15 @@ fn missing(
 impl Repo {
     /// Reads a metadata object whole and checks its digest.
     pub(crate) fn load(&self, object: ObjectName) -> Result<Vec<u8>> {
-        let path = self.object_path(&object);
+        self.load_at(object, &self.object_path(&object))
+    }
+
+    /// The same of an object that lies elsewhere.
+    pub(super) fn load_at(&self, object: ObjectName, path: &Path) -> Result<Vec<u8>> {
         let file = self
             .fs()
-            .open(&path)
-            .map_err(missing(object, &path, "open"))?;
+            .open(path)
+            .map_err(missing(object, path, "open"))?;
         let limit = object.kind.limit();
         let mut data = Vec::new();
         file.take(limit + 1)
@@ -168,11 +172,15 @@ impl Repo {
     /// Opens a file object. Nothing is verified yet but the form of its header.
     pub(crate) fn open_file(&self, checksum: &Checksum) -> Result<FileObject> {
         let object = ObjectName::new(*checksum, ObjectKind::File);
-        let path = self.object_path(&object);
+        self.open_file_at(object, &self.object_path(&object))
+    }
+
+    /// The same of an object that lies elsewhere, in this repository's mode.
+    pub(super) fn open_file_at(&self, object: ObjectName, path: &Path) -> Result<FileObject> {
         match self.mode() {
-            RepoMode::Bare => self.open_bare(object, &path),
-            RepoMode::BareUser => self.open_bare_user(object, &path),
-            RepoMode::Archive => self.open_archive(object, &path),
+            RepoMode::Bare => self.open_bare(object, path),
+            RepoMode::BareUser => self.open_bare_user(object, path),
+            RepoMode::Archive => self.open_archive(object, path),
         }
     }
 

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::io::{self, Read, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use durable::{Batch, Doing, FsLock, LockMode, ReadSeek};
+use durable::{Attributes, Batch, Doing, FileKind, FsLock, LockMode, ReadSeek};
 
 use super::writer::write_object;
 use super::{FileObject, PIECE, SMALL, digest_of};
@@ -37,11 +37,20 @@ pub(crate) struct Staging<'r> {
     free: AtomicU64,
     reserve: u64,
     bytes: AtomicU64,
+    /// Whether an earlier run may have left objects here.
+    resumed: bool,
+    taken_over: AtomicU64,
+    /// Whether what is here stays when we fail.
+    keep: AtomicBool,
 }
 
 /// What the names of staging directories start with. `ostree` uses another word, so
 /// neither takes over what the other left.
 const PREFIX: &str = "backstop-";
+/// The same for pulls over a network, which carry on where another stopped.
+const PULL_PREFIX: &str = "backstop-pull-";
+/// How long what a pull left is kept for the next one, in seconds.
+const KEEP_PULLS: i64 = 86_400;
 
 impl<'r> Staging<'r> {
     /// Makes a staging directory, after removing those of dead processes.
@@ -49,7 +58,30 @@ impl<'r> Staging<'r> {
         let tmp = repo.path().join("tmp");
         durable::create_dir_all(repo.fs(), &tmp, 0o755)?;
         remove_abandoned(repo, &tmp)?;
-        let (dir, lock_path, lock) = allocate(repo, &tmp)?;
+        let place = allocate(repo, &tmp, PREFIX)?;
+        Self::at(repo, &tmp, place)
+    }
+
+    /// Takes over the staging directory of a pull that was cut off, or makes one. What
+    /// is in it is kept when this run is cut off too, or fails.
+    pub(crate) fn resume(repo: &'r Repo) -> Result<Self> {
+        let tmp = repo.path().join("tmp");
+        durable::create_dir_all(repo.fs(), &tmp, 0o755)?;
+        remove_abandoned(repo, &tmp)?;
+        let left = abandoned(repo, &tmp, PULL_PREFIX)?;
+        let resumed = left.is_some();
+        let place = match left {
+            Some(place) => place,
+            None => allocate(repo, &tmp, PULL_PREFIX)?,
+        };
+        let mut staging = Self::at(repo, &tmp, place)?;
+        staging.keep = AtomicBool::new(true);
+        staging.resumed = resumed;
+        Ok(staging)
+    }
+
+    fn at(repo: &'r Repo, tmp: &Path, (dir, lock_path, lock): Place) -> Result<Self> {
+        let tmp = tmp.to_owned();
         let free = repo
             .fs()
             .free_space(&tmp)
@@ -73,6 +105,110 @@ impl<'r> Staging<'r> {
             free: AtomicU64::new(free),
             reserve,
             bytes: AtomicU64::new(0),
+            resumed: false,
+            taken_over: AtomicU64::new(0),
+            keep: AtomicBool::new(false),
+        })
+    }
+
+    /// The repository that this is for.
+    pub(super) fn repo(&self) -> &'r Repo {
+        self.repo
+    }
+
+    fn path(&self, object: ObjectName) -> PathBuf {
+        self.dir.join(object.relative_path(self.repo.mode()))
+    }
+
+    /// Counts an object as staged that lies here and was verified.
+    pub(super) fn admit(&self, object: ObjectName) {
+        let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
+        staged.insert(object);
+    }
+
+    /// An object could not be written after all.
+    pub(crate) fn give_up(&self, object: ObjectName) -> Result<()> {
+        let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
+        staged.remove(&object);
+        drop(staged);
+        self.repo.remove(&self.path(object))
+    }
+
+    fn is_staged(&self, object: ObjectName) -> bool {
+        let staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
+        staged.contains(&object)
+    }
+
+    /// Whether an earlier run left this file object here, whole.
+    pub(crate) fn take_over(&self, object: ObjectName) -> Result<bool> {
+        if self.is_staged(object) {
+            return Ok(true);
+        }
+        if !self.resumed {
+            return Ok(false);
+        }
+        let verified = self.repo.open_file_at(object, &self.path(object));
+        let verified = verified
+            .and_then(|file| file.copy_verified(object.checksum, &mut Vec::new(), &mut io::sink()));
+        match verified {
+            Ok(_) => {
+                self.admit(object);
+                self.taken_over.fetch_add(1, Ordering::Relaxed);
+                Ok(true)
+            }
+            Err(Error::Missing(_)) => Ok(false),
+            // It was cut off while it was written, or lost when the power went.
+            Err(_) => self.repo.remove(&self.path(object)).map(|()| false),
+        }
+    }
+
+    /// A metadata object that is staged, or that an earlier run left here.
+    pub(crate) fn load(&self, object: ObjectName) -> Result<Option<Vec<u8>>> {
+        let staged = self.is_staged(object);
+        if !staged && !self.resumed {
+            return Ok(None);
+        }
+        match self.repo.load_at(object, &self.path(object)) {
+            Ok(bytes) => {
+                if !staged {
+                    self.admit(object);
+                    self.taken_over.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(Some(bytes))
+            }
+            Err(Error::Missing(_)) => Ok(None),
+            Err(e) if staged => Err(e),
+            Err(_) => self.repo.remove(&self.path(object)).map(|()| None),
+        }
+    }
+
+    /// How many objects were taken over from an earlier run.
+    pub(crate) fn taken_over(&self) -> u64 {
+        self.taken_over.load(Ordering::Relaxed)
+    }
+
+    /// Keeps nothing for the next run.
+    pub(crate) fn forget(&self) {
+        self.keep.store(false, Ordering::Relaxed);
+    }
+
+    /// Space that was taken is not needed.
+    pub(super) fn give_space_back(&self, size: u64) {
+        self.free.fetch_add(size, Ordering::Relaxed);
+        self.bytes.fetch_sub(size, Ordering::Relaxed);
+    }
+
+    /// Adds a verified file object of an archive, as it came.
+    pub(crate) fn archived_file(&self, object: ObjectName, bytes: &[u8]) -> Result<()> {
+        if !self.claim(object)? {
+            return Ok(());
+        }
+        self.take_space(bytes.len() as u64)?;
+        self.place(object, |path| {
+            self.repo.remove_leftover(self.resumed, path)?;
+            let mut file = self.repo.fs().create(path, 0o644).doing("create", path)?;
+            file.write_all(bytes).doing("write", path)?;
+            Ok(file.flush().doing("write", path)?)
         })
     }
 
@@ -87,7 +223,7 @@ impl<'r> Staging<'r> {
     }
 
     /// Takes `size` bytes off what may still be written.
-    fn take_space(&self, size: u64) -> Result<()> {
+    pub(super) fn take_space(&self, size: u64) -> Result<()> {
         let left = |free: u64| free.checked_sub(size).filter(|left| *left >= self.reserve);
         let taken = self
             .free
@@ -103,7 +239,11 @@ impl<'r> Staging<'r> {
 
     /// The object's path here. Its directory is made when `make` failed for lack
     /// of it, and `make` is tried again.
-    fn place<T>(&self, object: ObjectName, make: impl Fn(&Path) -> Result<T>) -> Result<T> {
+    pub(super) fn place<T>(
+        &self,
+        object: ObjectName,
+        make: impl Fn(&Path) -> Result<T>,
+    ) -> Result<T> {
         let path = self.dir.join(object.relative_path(self.repo.mode()));
         match make(&path) {
             Err(Error::Disk(e)) if e.source.kind() == io::ErrorKind::NotFound => {
@@ -122,6 +262,7 @@ impl<'r> Staging<'r> {
         if self.claim(object)? {
             self.take_space(data.len() as u64)?;
             self.place(object, |path| {
+                self.repo.remove_leftover(self.resumed, path)?;
                 let mut file = self.repo.fs().create(path, 0o644).doing("create", path)?;
                 file.write_all(data).doing("write", path)?;
                 Ok(file.flush().doing("write", path)?)
@@ -143,13 +284,23 @@ impl<'r> Staging<'r> {
                 let mut hasher = digest_of(header);
                 hasher.update(data);
                 let checksum = hasher.finish();
-                self.write_file(checksum, header, data.len() as u64, &mut |sink| {
-                    Ok(sink.write_all(data))
-                })?;
+                self.verified_file(checksum, header, data)?;
                 Ok(checksum)
             }
             Content::Long(reader) => self.long_file(header, reader, buffer, origin),
         }
+    }
+
+    /// Adds a file of which the digest is known to be this.
+    pub(crate) fn verified_file(
+        &self,
+        checksum: Checksum,
+        header: &FileHeader,
+        data: &[u8],
+    ) -> Result<()> {
+        self.write_file(checksum, header, data.len() as u64, &mut |sink| {
+            Ok(sink.write_all(data))
+        })
     }
 
     fn long_file(
@@ -191,6 +342,7 @@ impl<'r> Staging<'r> {
         let fill = std::cell::RefCell::new(fill);
         self.place(object, |path| {
             let (fs, config) = (self.repo.fs(), self.repo.config());
+            self.repo.remove_leftover(self.resumed, path)?;
             write_object(fs, config, path, header, size, &mut **fill.borrow_mut())
         })
     }
@@ -241,9 +393,10 @@ impl<'r> Staging<'r> {
             // All of it is there; but whoever put it there may have died before
             // it was synced, and a ref is going to rely on it.
             let (fs, path) = (self.repo.fs(), self.repo.path());
-            return Ok(fs
-                .sync_filesystem(path)
-                .doing("sync the filesystem of", path)?);
+            fs.sync_filesystem(path)
+                .doing("sync the filesystem of", path)?;
+            self.forget();
+            return Ok(());
         }
         let (mut commits, mut others): (Vec<_>, Vec<_>) = staged
             .into_iter()
@@ -259,6 +412,7 @@ impl<'r> Staging<'r> {
             }
             batch.publish(self.repo.fs(), self.repo.path())?;
         }
+        self.forget();
         Ok(())
     }
 
@@ -274,6 +428,9 @@ impl<'r> Staging<'r> {
 
 impl Drop for Staging<'_> {
     fn drop(&mut self) {
+        if self.keep.load(Ordering::Relaxed) {
+            return;
+        }
         // What stays behind is removed by the next run.
         let _ = durable::remove_tree(self.repo.fs(), &self.dir);
         let _ = self.repo.fs().remove_file(&self.lock_path);
@@ -290,12 +447,25 @@ fn make_dir(repo: &Repo, path: &Path) -> Result<()> {
     }
 }
 
-/// A directory of our own, and the lock that shows that we live.
-fn allocate(repo: &Repo, tmp: &Path) -> Result<(PathBuf, PathBuf, Box<dyn FsLock>)> {
+/// A staging directory, its lock's file, and the lock that shows that we live.
+type Place = (PathBuf, PathBuf, Box<dyn FsLock>);
+
+impl Repo {
+    /// Clears the way for an object where an earlier run may have left a part of it.
+    fn remove_leftover(&self, resumed: bool, path: &Path) -> Result<()> {
+        match resumed {
+            true => self.remove(path),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A directory of our own.
+fn allocate(repo: &Repo, tmp: &Path, prefix: &str) -> Result<Place> {
     let fs = repo.fs();
     let mut n = 0u32;
     loop {
-        let name = format!("{PREFIX}{}-{n}", std::process::id());
+        let name = format!("{prefix}{}-{n}", std::process::id());
         n += 1;
         let (dir, lock_path) = (tmp.join(&name), tmp.join(name + ".lock"));
         let Some(lock) = fs
@@ -316,6 +486,46 @@ fn allocate(repo: &Repo, tmp: &Path) -> Result<(PathBuf, PathBuf, Box<dyn FsLock
     }
 }
 
+/// A staging directory with this prefix whose lock nobody holds; ours from now on.
+fn abandoned(repo: &Repo, tmp: &Path, prefix: &str) -> Result<Option<Place>> {
+    let fs = repo.fs();
+    for entry in fs.read_dir(tmp).doing("list", tmp)? {
+        let name = entry.name.to_string_lossy().into_owned();
+        if entry.kind != FileKind::Dir || !name.starts_with(prefix) {
+            continue;
+        }
+        let lock_path = tmp.join(format!("{name}.lock"));
+        let held = fs
+            .try_lock(&lock_path, LockMode::Exclusive)
+            .doing("lock", &lock_path)?;
+        let Some(lock) = held else {
+            continue;
+        };
+        // Its owner may have finished, and removed it, in this instant.
+        let dir = tmp.join(&name);
+        if fs.metadata(&dir).is_ok_and(|m| m.kind == FileKind::Dir) {
+            let fresh = Attributes {
+                mtime: i64::try_from(crate::summary::now()).ok(),
+                ..Attributes::default()
+            };
+            fs.set_attributes(&lock_path, &fresh)
+                .doing("set the time of", &lock_path)?;
+            return Ok(Some((dir, lock_path, lock)));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a pull that left this may still be carried on with.
+fn is_worth_keeping(repo: &Repo, name: &str, lock_path: &Path) -> bool {
+    let now = i64::try_from(crate::summary::now()).unwrap_or(i64::MAX);
+    name.starts_with(PULL_PREFIX)
+        && repo
+            .fs()
+            .metadata(lock_path)
+            .is_ok_and(|m| now.saturating_sub(m.mtime) < KEEP_PULLS)
+}
+
 /// Removes staging directories whose lock nobody holds.
 fn remove_abandoned(repo: &Repo, tmp: &Path) -> Result<()> {
     let fs = repo.fs();
@@ -325,6 +535,10 @@ fn remove_abandoned(repo: &Repo, tmp: &Path) -> Result<()> {
             continue;
         };
         let lock_path = tmp.join(&name);
+        let left = tmp.join(dir);
+        if is_worth_keeping(repo, &name, &lock_path) && repo.fs().metadata(&left).is_ok() {
+            continue;
+        }
         let held = fs
             .try_lock(&lock_path, LockMode::Exclusive)
             .doing("lock", &lock_path)?;

@@ -53,18 +53,57 @@ fn true_attributes(header: &FileHeader) -> Attributes {
 }
 
 fn write_bare(fs: &dyn Fs, path: &Path, header: &FileHeader, fill: Fill<'_>) -> Result<()> {
-    let mut attributes = true_attributes(header);
     if header.is_symlink() {
         fs.symlink(Path::new(&header.target), path)
             .doing("create the symlink", path)?;
         return Ok(fs
-            .set_attributes(path, &attributes)
+            .set_attributes(path, &true_attributes(header))
             .doing("set the attributes of", path)?);
     }
-    attributes.mtime = Some(0);
     let mut file = fs.create(path, 0o600).doing("create", path)?;
     fill(&mut *file)?.doing("write", path)?;
-    finish(&mut *file, &attributes, path)
+    seal(&mut *file, RepoMode::Bare, header, path)
+}
+
+/// Gives a written file object what it has besides its content.
+pub(super) fn seal(
+    file: &mut dyn NewFile,
+    mode: RepoMode,
+    header: &FileHeader,
+    path: &Path,
+) -> Result<()> {
+    match mode {
+        RepoMode::Bare => {
+            let mut attributes = true_attributes(header);
+            attributes.mtime = Some(0);
+            finish(file, &attributes, path)
+        }
+        RepoMode::BareUser => {
+            // Attributes can only be set while the file is writable.
+            let attributes = Attributes {
+                xattrs: vec![(OSTREEMETA.to_vec(), header.ostreemeta())],
+                ..Attributes::default()
+            };
+            finish(file, &attributes, path)?;
+            let mode = match header.is_symlink() {
+                true => 0o644,
+                false => bare_user_mode(header.mode),
+            };
+            let attributes = Attributes {
+                mode: Some(mode),
+                mtime: Some(0),
+                ..Attributes::default()
+            };
+            finish(file, &attributes, path)
+        }
+        RepoMode::Archive => {
+            let attributes = Attributes {
+                mode: Some(0o644),
+                ..Attributes::default()
+            };
+            finish(file, &attributes, path)
+        }
+    }
 }
 
 /// The mode of a file in a bare-user repository: readable and without the bits
@@ -75,28 +114,14 @@ fn bare_user_mode(mode: u32) -> u32 {
 
 fn write_bare_user(fs: &dyn Fs, path: &Path, header: &FileHeader, fill: Fill<'_>) -> Result<()> {
     let mut file = fs.create(path, 0o644).doing("create", path)?;
-    let mode = if header.is_symlink() {
+    if header.is_symlink() {
         file.write_all(header.target.as_bytes())
             .doing("write", path)?;
         file.write_all(&[0]).doing("write", path)?;
-        0o644
     } else {
         fill(&mut *file)?.doing("write", path)?;
-        bare_user_mode(header.mode)
-    };
-    // Attributes can only be set while the file is writable.
-    let xattrs = vec![(OSTREEMETA.to_vec(), header.ostreemeta())];
-    let attributes = Attributes {
-        xattrs,
-        ..Attributes::default()
-    };
-    finish(&mut *file, &attributes, path)?;
-    let attributes = Attributes {
-        mode: Some(mode),
-        mtime: Some(0),
-        ..Attributes::default()
-    };
-    finish(&mut *file, &attributes, path)
+    }
+    seal(&mut *file, RepoMode::BareUser, header, path)
 }
 
 fn finish(file: &mut dyn NewFile, attributes: &Attributes, path: &Path) -> Result<()> {

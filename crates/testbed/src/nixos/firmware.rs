@@ -15,11 +15,14 @@ pub(super) struct Start {
     pub(super) cmdline: String,
 }
 
-/// What a start of the machine boots. An entry to boot once, in
-/// `loader/entry-oneshot` as the firmware's variable would have it, comes first
-/// and is forgotten.
+/// The firmware's variable with the entry to boot once, below the directory that
+/// the host sees as `/sys/firmware`.
+const ONCE: &str = "efi/efivars/LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+/// What a start of the machine boots. An entry to boot once comes first, and is
+/// forgotten.
 pub(super) fn next(root: &Path) -> Result<Start> {
-    match take(&root.join("boot/loader/entry-oneshot"))? {
+    match take(&root.join("firmware").join(ONCE))? {
         Some(entry) => read(root, &entry),
         None => default(root),
     }
@@ -84,7 +87,9 @@ mod tests {
         put("entries/b.conf", "title x\noptions init=/b/init\n");
         let init = || next(tmp.path()).unwrap().init;
         assert_eq!(init(), "/a/init");
-        put("entry-oneshot", "b.conf\n");
+        let variable = tmp.path().join("firmware").join(ONCE);
+        fs::create_dir_all(variable.parent().unwrap()).unwrap();
+        fs::write(variable, "b.conf").unwrap();
         assert_eq!(init(), "/b/init");
         assert_eq!(init(), "/a/init");
         put("loader.conf", "timeout 5\n");

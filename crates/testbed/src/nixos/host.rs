@@ -280,7 +280,9 @@ impl Shared {
             return Ok(());
         }
         let next = firmware::next(self.root.path())?;
-        let mut script = "mount --bind /run/host-cmdline /proc/cmdline".to_owned();
+        let mut script =
+            "mount --bind /run/host-cmdline /proc/cmdline && mount --bind /firmware /sys/firmware"
+                .to_owned();
         if let Some(room) = self.room {
             script.push_str(&format!(
                 " && mount -t tmpfs -o size={room} nix /mnt && cp -a /nix/. /mnt && mount --move /mnt /nix"

@@ -10,12 +10,14 @@ use crate::error::Doing;
 use crate::{Result, program};
 
 /// Directories of its own.
-const DIRS: [&str; 18] = [
+const DIRS: [&str; 20] = [
     "boot/loader/entries",
     "dev",
     "etc/nix",
     "etc/ssh/authorized_keys.d",
+    "etc/systemd",
     "etc/testbed",
+    "firmware/efi/efivars",
     "home",
     "mnt",
     "nix/var/nix/gcroots",
@@ -33,7 +35,7 @@ const DIRS: [&str; 18] = [
 /// Where `/usr` has what used to be here.
 const MERGED: [&str; 5] = ["bin", "sbin", "lib", "lib32", "lib64"];
 /// Small files that programs look for.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("etc/NIXOS", ""),
     (
         "etc/os-release",
@@ -58,6 +60,10 @@ const FILES: [(&str, &str); 8] = [
     (
         "etc/nix/nix.conf",
         "sandbox = false\nbuild-users-group =\nsubstituters =\nexperimental-features = nix-command flakes\n",
+    ),
+    (
+        "etc/systemd/system.conf",
+        "[Manager]\nDefaultEnvironment=PATH=/run/current-system/sw/bin:/usr/sbin:/usr/bin\n",
     ),
     ("etc/hosts", "127.0.0.1 localhost\n"),
 ];

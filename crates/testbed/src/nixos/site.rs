@@ -14,7 +14,7 @@ use crate::error::Doing;
 use crate::{Result, packages, program};
 
 /// How an imitated system is built.
-const SCRIPTS: [(&str, &str); 8] = [
+const SCRIPTS: [(&str, &str); 9] = [
     ("app.sh", include_str!("system/app.sh")),
     ("etc.sh", include_str!("system/etc.sh")),
     ("system.sh", include_str!("system/system.sh")),
@@ -29,6 +29,7 @@ const SCRIPTS: [(&str, &str); 8] = [
     ("activate", include_str!("system/activate")),
     ("dry-activate", include_str!("system/dry-activate")),
     ("init", include_str!("system/init")),
+    ("bootctl", include_str!("system/bootctl")),
 ];
 /// The programs in a system's closure.
 const APPLETS: &str = "sh basename cat chmod cmp cp cut dd grep httpd id ln ls mkdir mv printf readlink rm sed sleep sort sync touch tr";

@@ -137,6 +137,17 @@ fn it_boots_its_default(site: &Site, host: &NixHost) {
     assert_eq!(host.active().unwrap(), path);
     assert_eq!(page(site, host), "2");
     assert!(host.run("cat /proc/cmdline").unwrap().contains(&path));
+    // For one boot it boots another one.
+    host.run("bootctl set-oneshot nixos-generation-1.conf")
+        .unwrap();
+    let listed = host.run("bootctl list --json=short").unwrap();
+    assert!(listed.contains(&format!("init={path}/init")), "{listed}");
+    host.run("systemctl reboot").unwrap();
+    host.wait_for_boot(4).unwrap();
+    assert_eq!(host.active().unwrap(), site.first());
+    host.run("systemctl reboot --force").unwrap();
+    host.wait_for_boot(5).unwrap();
+    assert_eq!(host.active().unwrap(), path);
     site.cable(host, false).unwrap();
     assert_eq!(site.ssh(host, "true").unwrap().status.code(), Some(255));
     site.cable(host, true).unwrap();

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
+use crate::scratch::Scratch;
+
 /// Who does the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Program {
@@ -22,61 +24,69 @@ enum Program {
 /// its directory, where `repo` is a repository and `tree` what is committed.
 struct Work {
     name: &'static str,
+    /// A repository that must be there, beside `repo`.
+    into: Option<&'static str>,
     ostree: &'static [&'static str],
     backstop: &'static [&'static str],
-    /// What it leaves that must be gone before the next round.
-    leaves: &'static [&'static str],
 }
 
-/// One round, in this order: each piece builds on those before it.
+/// One round, in this order: each piece builds on those before it. Nothing is
+/// removed within a round: ext4 searches long for an inode that was not in use a
+/// minute ago, and who comes after a removal pays for it.
 const WORKS: [Work; 8] = [
     Work {
         name: "commit",
+        into: None,
         ostree: &["commit", "--repo=repo", "-b", "main", "tree"],
         backstop: &["commit", "--repo=repo", "-b", "main", "tree"],
-        leaves: &[],
     },
     Work {
         name: "commit again, nothing new",
+        into: None,
         ostree: &["commit", "--repo=repo", "-b", "main", "tree"],
         backstop: &["commit", "--repo=repo", "-b", "main", "tree"],
-        leaves: &[],
     },
     Work {
         name: "fsck",
+        into: None,
         ostree: &["fsck", "-q", "--repo=repo"],
         backstop: &["fsck", "--repo=repo"],
-        leaves: &[],
     },
     Work {
         name: "checkout, hard links",
-        ostree: &["checkout", "-H", "--repo=repo", "main", "out"],
-        backstop: &["checkout", "-H", "--repo=repo", "main", "out"],
-        leaves: &["out"],
+        into: None,
+        ostree: &["checkout", "-H", "--repo=repo", "main", "links"],
+        backstop: &["checkout", "-H", "--repo=repo", "main", "links"],
     },
     Work {
         name: "checkout, copies",
-        ostree: &["checkout", "-C", "--repo=repo", "main", "out"],
-        backstop: &["checkout", "-C", "--repo=repo", "main", "out"],
-        leaves: &["out"],
+        into: None,
+        ostree: &["checkout", "-C", "--repo=repo", "main", "copies"],
+        backstop: &["checkout", "-C", "--repo=repo", "main", "copies"],
     },
     Work {
-        name: "pull-local, verified",
-        ostree: &["pull-local", "--untrusted", "--repo=other", "repo", "main"],
-        backstop: &["pull-local", "--copy", "--repo=other", "repo", "main"],
-        leaves: &["other"],
+        name: "pull-local, verified, links",
+        into: Some("verified"),
+        ostree: &[
+            "pull-local",
+            "--untrusted",
+            "--repo=verified",
+            "repo",
+            "main",
+        ],
+        backstop: &["pull-local", "--repo=verified", "repo", "main"],
     },
     Work {
-        name: "pull-local, hard links",
-        ostree: &["pull-local", "--repo=other", "repo", "main"],
-        backstop: &["pull-local", "--trusted", "--repo=other", "repo", "main"],
-        leaves: &["other"],
+        name: "pull-local, trusted, links",
+        into: Some("trusted"),
+        ostree: &["pull-local", "--repo=trusted", "repo", "main"],
+        backstop: &["pull-local", "--trusted", "--repo=trusted", "repo", "main"],
     },
     Work {
         name: "prune, nothing to do",
+        into: None,
         ostree: &["prune", "--repo=repo"],
         backstop: &["prune", "--repo=repo"],
-        leaves: &[],
     },
 ];
 
@@ -95,11 +105,13 @@ pub fn run(rounds: usize, tree: &Path) -> anyhow::Result<()> {
     let found = Command::new("ostree").arg("--version").output();
     let version = String::from_utf8(found.context("Debian's ostree is needed")?.stdout)?;
     let version = version.split('\'').nth(1).unwrap_or("?").to_owned();
-    let scratch = Scratch::new()?;
     let (files, bytes) = warm(tree)?;
     let mut taken = vec![[Vec::new(), Vec::new()]; WORKS.len()];
+    let mut kind = "";
     for round in 0..rounds {
         println!("round {} of {rounds}", round + 1);
+        let scratch = Scratch::new(bytes)?;
+        kind = scratch.kind();
         one_round(&scratch, &backstop, tree, round, &mut taken)?;
     }
     let mut report = String::new();
@@ -113,7 +125,7 @@ pub fn run(rounds: usize, tree: &Path) -> anyhow::Result<()> {
         "`cargo xtask bench --rounds {rounds} {}`\n",
         tree.display()
     )?;
-    writeln!(report, "{}\n", machine(files, bytes)?)?;
+    writeln!(report, "{}\n", machine(files, bytes, kind)?)?;
     table(&mut report, &taken)?;
     println!("\n{report}");
     save(&root, &report)
@@ -130,23 +142,6 @@ fn build(root: &Path) -> anyhow::Result<PathBuf> {
     );
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
     Ok(target.join("release/backstop").canonicalize()?)
-}
-
-/// A directory for the repositories, removed at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> anyhow::Result<Self> {
-        let path = PathBuf::from(format!("/var/tmp/backstop-bench-{}", std::process::id()));
-        std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Reads the whole tree, so that every round finds it in memory; its files and bytes.
@@ -184,16 +179,15 @@ fn one_round(
 ) -> anyhow::Result<()> {
     let mut programs = [Program::Ostree, Program::Backstop];
     programs.rotate_left(round % 2);
-    let dir = |program| scratch.0.join(format!("{program:?}"));
+    let dir = |program| scratch.dir().join(format!("{program:?}"));
     for program in programs {
-        let _ = std::fs::remove_dir_all(dir(program));
         std::fs::create_dir(dir(program))?;
         init(program, backstop, &dir(program), "repo")?;
     }
     for (work, taken) in WORKS.iter().zip(taken) {
         for program in programs {
-            if work.leaves.contains(&"other") {
-                init(program, backstop, &dir(program), "other")?;
+            if let Some(repo) = work.into {
+                init(program, backstop, &dir(program), repo)?;
             }
             let args = match program {
                 Program::Ostree => work.ostree,
@@ -207,9 +201,6 @@ fn one_round(
             let time = measure(program, backstop, &dir(program), args)
                 .with_context(|| format!("{program:?} cannot {}", work.name))?;
             taken[program as usize].push(time);
-            for left in work.leaves {
-                std::fs::remove_dir_all(dir(program).join(left))?;
-            }
         }
     }
     Ok(())
@@ -312,7 +303,7 @@ fn table(report: &mut String, taken: &[[Vec<Taken>; 2]]) -> std::fmt::Result {
 }
 
 /// What was measured on, and how busy it was.
-fn machine(files: u64, bytes: u64) -> anyhow::Result<String> {
+fn machine(files: u64, bytes: u64, kind: &str) -> anyhow::Result<String> {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo
         .lines()
@@ -323,8 +314,8 @@ fn machine(files: u64, bytes: u64) -> anyhow::Result<String> {
     let load = load.split_whitespace().next().unwrap_or("?").to_owned();
     Ok(format!(
         "{files} files, {} MB, in memory; {cores} cores of {model}; load at the end {load}. \
-         Medians; each round in a new repository, both programs in turns; \
-         `pull-local, verified` copies every file.",
+         Medians; each round on {kind}, both programs in turns; all is synced before \
+         each measurement, and each program syncs what it always syncs.",
         bytes >> 20
     ))
 }

@@ -4,6 +4,7 @@
 use clap::Parser;
 
 mod bench;
+mod scratch;
 mod step;
 mod test;
 

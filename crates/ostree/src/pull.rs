@@ -76,7 +76,8 @@ impl Repo {
     ///
     /// # Errors
     /// Missing or damaged objects in the source; the disk's; too little space.
-    /// Nothing has changed then.
+    /// No ref has changed then; objects that came over stay, and the next pull does
+    /// not fetch them again.
     pub fn pull_local(
         &self,
         from: &Repo,
@@ -140,6 +141,14 @@ impl Repo {
         monitor: &dyn Monitor,
     ) -> Result<PullSummary> {
         let staging = Staging::begin(self)?;
+        let link = self.may_link(from, options.files)?;
+        if link {
+            // Links are part of this repository at once, so what they link to must
+            // not be lost in a crash, whoever wrote it.
+            let (fs, path) = (from.fs(), from.path());
+            fs.sync_filesystem(path)
+                .doing("sync the filesystem of", path)?;
+        }
         let pull = Pull {
             from,
             to: self,
@@ -147,7 +156,7 @@ impl Repo {
             monitor,
             depth: options.depth,
             verify: options.files != PullFiles::TrustedLinks,
-            link: AtomicBool::new(self.may_link(from, options.files)?),
+            link: AtomicBool::new(link),
             seen: Mutex::default(),
             done: AtomicU64::new(0),
         };
@@ -270,39 +279,42 @@ impl Pull<'_> {
     }
 
     fn file(&self, object: ObjectName, buffer: &mut Vec<u8>) -> Result<()> {
+        let link = self.link.load(Ordering::Relaxed);
+        // A link says by itself that the object is there.
+        if link && !self.verify && self.link(object)? {
+            return Ok(());
+        }
         if self.to.has(&object)? {
             return Ok(());
         }
-        if self.link.load(Ordering::Relaxed) && self.link(object, buffer)? {
-            return Ok(());
+        if link && self.verify {
+            let file = self.from.open_file(&object.checksum)?;
+            // A sink takes everything.
+            let _ = file.copy_verified(object.checksum, buffer, &mut io::sink())?;
+            if self.link(object)? {
+                return Ok(());
+            }
         }
         let file = self.from.open_file(&object.checksum)?;
         self.staging.copy_file(object.checksum, file, buffer)
     }
 
-    /// Links a file, once it is known to be whole; `false` when it has to be copied.
-    fn link(&self, object: ObjectName, buffer: &mut Vec<u8>) -> Result<bool> {
+    /// Links a file; `false` when it has to be copied.
+    fn link(&self, object: ObjectName) -> Result<bool> {
         use io::ErrorKind::{CrossesDevices, NotFound, PermissionDenied, TooManyLinks};
-        if self.verify {
-            let file = self.from.open_file(&object.checksum)?;
-            // A sink takes everything.
-            let _ = file.copy_verified(object.checksum, buffer, &mut io::sink())?;
-        }
-        let Err(error) = self.staging.link(object, &self.from.object_path(&object)) else {
-            self.staging.claim(object)?;
-            return Ok(true);
-        };
-        match &error {
-            Error::Disk(e) => match e.source.kind() {
+        let original = self.from.object_path(&object);
+        match self.staging.link(object, &original) {
+            Ok(()) => Ok(true),
+            Err(Error::Disk(e)) => match e.source.kind() {
                 TooManyLinks => Ok(false),
                 CrossesDevices | PermissionDenied => {
                     self.link.store(false, Ordering::Relaxed);
                     Ok(false)
                 }
                 NotFound => Err(Error::Missing(object)),
-                _ => Err(error),
+                _ => Err(Error::Disk(e)),
             },
-            _ => Err(error),
+            Err(other) => Err(other),
         }
     }
 }

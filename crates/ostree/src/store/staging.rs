@@ -42,6 +42,8 @@ pub(crate) struct Staging<'r> {
     taken_over: AtomicU64,
     /// Whether what is here stays when we fail.
     keep: AtomicBool,
+    /// Objects that took their place as links.
+    linked: AtomicU64,
 }
 
 /// What the names of staging directories start with. `ostree` uses another word, so
@@ -107,6 +109,7 @@ impl<'r> Staging<'r> {
             bytes: AtomicU64::new(0),
             resumed: false,
             taken_over: AtomicU64::new(0),
+            linked: AtomicU64::new(0),
             keep: AtomicBool::new(false),
         })
     }
@@ -367,21 +370,35 @@ impl<'r> Staging<'r> {
         self.write_file(checksum, &header, size, &mut fill)
     }
 
-    /// Adds an object as a hard link to a file elsewhere.
+    /// Adds an object as a hard link to another repository's, which is whole and
+    /// synced: so it takes its place at once. One that is there already is as good.
     pub(crate) fn link(&self, object: ObjectName, original: &Path) -> Result<()> {
-        self.place(object, |path| {
-            Ok(self
-                .repo
-                .fs()
-                .hard_link(original, path)
-                .doing("link", path)?)
-        })
+        let (fs, path) = (self.repo.fs(), self.repo.object_path(&object));
+        let link = || fs.hard_link(original, &path);
+        let linked = match link() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                if let Some(parent) = path.parent() {
+                    make_dir(self.repo, parent)?;
+                }
+                link()
+            }
+            other => other,
+        };
+        match linked {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(e) => Err(e).doing("link", &path).map_err(Error::from),
+            Ok(()) => {
+                self.linked.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+        }
     }
 
     /// How many objects were staged so far, and their bytes.
     pub(crate) fn written(&self) -> (u64, u64) {
         let staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
-        (staged.len() as u64, self.bytes.load(Ordering::Relaxed))
+        let objects = staged.len() as u64 + self.linked.load(Ordering::Relaxed);
+        (objects, self.bytes.load(Ordering::Relaxed))
     }
 
     /// Makes all staged objects part of the repository, commits last, so that no

@@ -34,12 +34,23 @@ pub fn connection() -> Connection {
 /// What one process says of itself.
 struct Stat {
     name: String,
+    title: String,
     parent: u32,
     started: Duration,
 }
 
-/// The outermost `sshd` among the ancestors that is not the listening one: the
-/// listener's parent is init, a session's is the listener.
+impl Stat {
+    /// Whether it is an `sshd` with a connection. The listening one says so in its
+    /// title; without a title, it is the one whose parent is init. One that was
+    /// started for a single connection has init as its parent, too.
+    fn is_session(&self) -> bool {
+        let listens = self.title.contains("[listener]");
+        let serves = self.title.starts_with("sshd: ") || self.title.starts_with("sshd-session: ");
+        self.name.starts_with("sshd") && !listens && (serves || self.parent > 1)
+    }
+}
+
+/// The outermost `sshd` among the ancestors that is not the listening one.
 fn of_process(proc: &Path, pid: u32) -> Connection {
     let mut found = Connection::Local;
     let mut next = pid;
@@ -47,7 +58,7 @@ fn of_process(proc: &Path, pid: u32) -> Connection {
         let Some(stat) = stat(proc, next) else {
             break;
         };
-        if stat.name.starts_with("sshd") && stat.parent > 1 {
+        if stat.is_session() {
             found = Connection::Ssh(stat.started);
         }
         if stat.parent <= 1 {
@@ -58,16 +69,19 @@ fn of_process(proc: &Path, pid: u32) -> Connection {
     found
 }
 
-/// Reads `/proc/PID/stat`: `PID (name) state ppid …`, the 22nd field being the
+/// Reads a process's title, and `/proc/PID/stat`: `PID (name) state ppid …`, the 22nd field being the
 /// start time. The name may hold blanks and parentheses.
 fn stat(proc: &Path, pid: u32) -> Option<Stat> {
-    let text = std::fs::read_to_string(proc.join(pid.to_string()).join("stat")).ok()?;
+    let process = proc.join(pid.to_string());
+    let text = std::fs::read_to_string(process.join("stat")).ok()?;
+    let title = std::fs::read(process.join("cmdline")).unwrap_or_default();
     let (head, rest) = text.rsplit_once(')')?;
     let (_, name) = head.split_once('(')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let ticks: u64 = fields.get(19)?.parse().ok()?;
     Some(Stat {
         name: name.to_owned(),
+        title: String::from_utf8_lossy(&title).into_owned(),
         parent: fields.get(1)?.parse().ok()?,
         started: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND),
     })
@@ -121,6 +135,33 @@ mod tests {
         for (processes, pid, expected) in table {
             let dir = proc(processes);
             assert_eq!(of_process(dir.path(), *pid), *expected, "{processes:?}");
+        }
+    }
+
+    #[test]
+    fn a_title_tells_the_listener_from_a_session() {
+        let listener = "sshd: /usr/sbin/sshd -D -f cfg [listener] 0 of 10-100 startups";
+        let session = "sshd: root@notty";
+        // Who, its title, its parent: the listener may be anybody's child, and a
+        // session that systemd accepted has no listener.
+        let table = [
+            (vec![(10, listener, 7), (20, session, 10)], 9),
+            (vec![(20, "sshd: root [priv]", 1)], 9),
+        ];
+        for (processes, seconds) in table {
+            let mut all = vec![(30, "sh", 20, 901)];
+            let sshd = |(pid, _, parent): &(u32, &str, u32)| {
+                let ticks = if *pid == 20 { 900 } else { 100 };
+                (*pid, "sshd", *parent, ticks)
+            };
+            all.extend(processes.iter().map(sshd));
+            let dir = proc(&all);
+            for (pid, title, _) in &processes {
+                let path = dir.path().join(pid.to_string()).join("cmdline");
+                std::fs::write(path, title).unwrap();
+            }
+            let expected = Connection::Ssh(Duration::from_secs(seconds));
+            assert_eq!(of_process(dir.path(), 30), expected, "{processes:?}");
         }
     }
 

@@ -1,17 +1,22 @@
 //! The machine under a host: what runs, what boots, timers, and who is connected.
 //!
-//! Both kinds of host stand on a [`Machine`]. [`Systemd`] is the real one; a test
-//! or a demonstration brings its own.
+//! Both kinds of host stand on a [`Machine`]. [`Systemd`] is the real one, and
+//! [`Detached`] does where systemd does not run; a test or a demonstration brings
+//! its own.
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 mod connection;
+mod detached;
 mod eviction;
+mod facts;
+pub mod processes;
 mod systemd;
 
 pub use connection::{Connection, connection};
+pub use detached::Detached;
 pub use eviction::evict;
 pub use systemd::Systemd;
 

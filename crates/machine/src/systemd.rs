@@ -7,10 +7,23 @@ use std::time::Duration;
 
 use durable::{Doing, FileKind, Fs};
 
-use crate::{LiveSwitch, Machine, MachineError, Result};
+use crate::{LiveSwitch, Machine, MachineError, Result, facts};
 
 /// The unit that drives an open transaction; it ships with the tree.
 const SUPERVISOR: &str = "backstop-supervise.service";
+/// How a transient supervisor runs. What it started is stopped at once when it is
+/// killed: whoever takes over must not wait for it.
+const TRANSIENT_SUPERVISOR: &[&str] = &[
+    "--property=Type=exec",
+    "--property=DefaultDependencies=no",
+    "--property=Restart=on-failure",
+    "--property=RestartSec=2",
+    "--property=TimeoutStopSec=5",
+    "--property=OOMScoreAdjust=-900",
+];
+/// Where programs are, besides where this process looks: units get little of that.
+const PROGRAMS: &str = "/run/wrappers/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:\
+                        /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Local configuration, in a deployment.
 const ETC: &str = "etc";
 
@@ -18,18 +31,48 @@ const ETC: &str = "etc";
 #[derive(Debug)]
 pub struct Systemd {
     fs: Arc<dyn Fs>,
+    transient: bool,
 }
 
 impl Systemd {
     /// The machine that this process runs on.
     #[must_use]
     pub fn new(fs: Arc<dyn Fs>) -> Self {
-        Self { fs }
+        let transient = false;
+        Self { fs, transient }
     }
 
-    fn read(&self, path: &str) -> Result<String> {
-        let text = durable::read_to_string(&*self.fs, Path::new(path))?;
-        Ok(text.trim_end().to_owned())
+    /// The machine that this process runs on, for hosts whose upgrades bring the
+    /// units of the whole system along: the supervisor is a transient unit, which
+    /// no upgrade knows of and so none restarts or removes.
+    #[must_use]
+    pub fn transient(fs: Arc<dyn Fs>) -> Self {
+        let transient = true;
+        Self { fs, transient }
+    }
+
+    /// Starts a transient unit of this program.
+    fn start_transient(&self, unit: &str, options: &[&str], arguments: &[&str]) -> Result<()> {
+        let program = facts::own_program()?;
+        let program = program.to_string_lossy();
+        let unit_option = format!("--unit={unit}");
+        let path = format!("--setenv=PATH={}", search_path());
+        let mut all = vec!["--quiet", "--collect", &unit_option, &path];
+        all.extend(options);
+        all.push(&program);
+        all.extend(arguments);
+        run(&format!("start {unit}"), "systemd-run", &all)
+    }
+
+    fn start_supervisor(&self, arguments: &[&str]) -> Result<()> {
+        if !self.transient {
+            let start = ["start", "--no-block", SUPERVISOR];
+            return run("start the supervisor", "systemctl", &start);
+        }
+        if is_active(SUPERVISOR) {
+            return Ok(());
+        }
+        self.start_transient(SUPERVISOR, TRANSIENT_SUPERVISOR, arguments)
     }
 
     /// Copies one changed path of /etc, or removes it where it is gone.
@@ -123,50 +166,42 @@ fn output(doing: &str, program: &str, arguments: &[&str]) -> Result<String> {
     Err(failed(format!("{program} said: {}", said.trim())))
 }
 
+/// Where a unit's programs are looked for.
+fn search_path() -> String {
+    match std::env::var("PATH") {
+        Ok(own) if !own.is_empty() => format!("{own}:{PROGRAMS}"),
+        _ => PROGRAMS.to_owned(),
+    }
+}
+
 fn is_active(unit: &str) -> bool {
     run("ask", "systemctl", &["is-active", "--quiet", unit]).is_ok()
 }
 
 impl Machine for Systemd {
     fn boot_id(&self) -> Result<String> {
-        self.read("/proc/sys/kernel/random/boot_id")
+        facts::boot_id(&*self.fs)
     }
 
     fn uptime(&self) -> Result<Duration> {
-        let text = self.read("/proc/uptime")?;
-        let seconds = text.split(' ').next().and_then(|s| s.parse().ok());
-        Ok(Duration::from_secs_f64(seconds.unwrap_or(0.0)))
+        facts::uptime(&*self.fs)
     }
 
     fn cmdline(&self) -> Result<String> {
-        self.read("/proc/cmdline")
+        facts::cmdline(&*self.fs)
     }
 
     fn start(&mut self, name: &str, after: Option<Duration>, arguments: &[&str]) -> Result<()> {
         let Some(after) = after else {
-            return run(
-                "start the supervisor",
-                "systemctl",
-                &["start", "--no-block", SUPERVISOR],
-            );
+            return self.start_supervisor(arguments);
         };
         let unit = format!("backstop-{name}");
         if is_active(&format!("{unit}.timer")) {
             return Ok(());
         }
-        let program = std::env::current_exe().map_err(|source| MachineError::File {
-            doing: "find",
-            path: PathBuf::from("backstop's own program"),
-            source,
-        })?;
-        let program = program.to_string_lossy();
-        let unit_option = format!("--unit={unit}");
         let after = format!("--on-active={}ms", after.as_millis());
-        let mut all = vec![
-            "--quiet",
-            "--collect",
-            &unit_option,
-            &after,
+        let options = [
+            after.as_str(),
             "--timer-property=AccuracySec=100ms",
             // A deadman must also fire while the boot is stuck.
             "--property=DefaultDependencies=no",
@@ -174,10 +209,8 @@ impl Machine for Systemd {
             // Killed in the middle, it is the last that could go on.
             "--property=Restart=on-failure",
             "--property=RestartSec=10",
-            &program,
         ];
-        all.extend(arguments);
-        run(&format!("set the timer {unit}"), "systemd-run", &all)
+        self.start_transient(&unit, &options, arguments)
     }
 
     fn cancel(&mut self, prefix: &str, except: Option<&str>) -> Result<()> {

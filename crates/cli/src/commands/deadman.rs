@@ -18,7 +18,7 @@ pub struct DeadmanArgs {
 
 /// Runs the command.
 pub fn run(args: DeadmanArgs, global: &Global) -> anyhow::Result<Ended> {
-    image::directory::begin_job();
+    machine::processes::begin_job();
     let mut session = Session::open(global)?;
     let printer = Printer { quiet: false };
     let monitor = Terminal::new(global.json);

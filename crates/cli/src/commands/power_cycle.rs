@@ -19,7 +19,7 @@ pub struct PowerCycleArgs {
 
 /// Runs the command.
 pub fn run(args: PowerCycleArgs, global: &Global) -> anyhow::Result<Ended> {
-    image::directory::begin_job();
+    machine::processes::begin_job();
     let mut machine = Directory::open(Arc::new(RealFs), &global.sysroot)?;
     machine.power_cycle(args.force)?;
     Ok(Ended::Done)

@@ -24,14 +24,10 @@ use std::time::{Duration, SystemTime};
 use durable::Fs;
 use serde::{Deserialize, Serialize};
 
+use machine::processes::{self, Which};
 use machine::{LiveSwitch, Machine, MachineError, Result};
 
 mod power;
-mod processes;
-
-pub use processes::begin_job;
-
-use processes::Which;
 
 /// How a directory machine boots: `machine/machine.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +86,11 @@ impl Directory {
         })
     }
 
+    /// By which its processes are told.
+    fn name(&self) -> std::path::Display<'_> {
+        self.sysroot.display()
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.sysroot.join("machine").join(name)
     }
@@ -118,7 +119,7 @@ impl Directory {
 
     /// Starts a command as one of the machine's processes and returns.
     fn spawn(&self, mut command: Command, doing: &str) -> Result<std::process::Child> {
-        processes::adopt(&mut command, &self.sysroot, &self.file("console.log"))
+        processes::adopt(&mut command, self.name(), &self.file("console.log"))
             .and_then(|()| command.spawn())
             .map_err(|e| program(doing, &e))
     }
@@ -149,7 +150,7 @@ impl Directory {
 
     /// Ends the services and starts those of the deployment at `root`.
     fn run_services_of(&mut self, root: &Path) -> Result<()> {
-        processes::stop(&self.sysroot, Which::Services, false);
+        processes::stop(self.name(), Which::Services, false);
         if !self.run_init(root)? {
             return Err(MachineError::Program {
                 doing: format!("start what {} runs", root.display()),
@@ -204,7 +205,7 @@ impl Machine for Directory {
     }
 
     fn start(&mut self, name: &str, after: Option<Duration>, arguments: &[&str]) -> Result<()> {
-        if processes::is_running(&self.sysroot, name) {
+        if processes::is_running(self.name(), name) {
             return Ok(());
         }
         let mut command = self.backstop()?;
@@ -217,7 +218,7 @@ impl Machine for Directory {
     }
 
     fn cancel(&mut self, prefix: &str, except: Option<&str>) -> Result<()> {
-        processes::stop(&self.sysroot, Which::Jobs { prefix, except }, true);
+        processes::stop(self.name(), Which::Jobs { prefix, except }, true);
         Ok(())
     }
 
@@ -241,7 +242,7 @@ impl Machine for Directory {
             command.arg("--force");
         }
         // The power supply is not a part of what it cuts off.
-        processes::adopt(&mut command, &self.sysroot, &self.file("console.log"))
+        processes::adopt(&mut command, self.name(), &self.file("console.log"))
             .and_then(|()| command.env_remove(processes::MACHINE).spawn())
             .map_err(|e| program("cycle the machine's power", &e))?;
         Ok(())

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
+use machine::processes::{self, Which};
 use machine::{MachineError, Result};
 use sysroot::Sysroot;
 
-use super::processes::{self, Which};
 use super::{Directory, program};
 
 /// More starts than any boot trial may have, with some for the last good version.
@@ -19,7 +19,7 @@ impl Directory {
     /// # Errors
     /// There is no such directory.
     pub fn power_off(path: &Path) -> Result<()> {
-        processes::stop(&super::one_spelling(path)?, Which::All, true);
+        processes::stop(super::one_spelling(path)?.display(), Which::All, true);
         Ok(())
     }
 
@@ -29,7 +29,7 @@ impl Directory {
     /// # Errors
     /// Nothing boots, or the disk fails.
     pub fn power_cycle(&mut self, force: bool) -> Result<()> {
-        processes::stop(&self.sysroot, Which::All, force);
+        processes::stop(self.name(), Which::All, force);
         let supply = self.file("power");
         let _one_at_a_time = self
             .fs
@@ -39,7 +39,7 @@ impl Directory {
             if self.start_once()? {
                 return self.run_units();
             }
-            processes::stop(&self.sysroot, Which::All, true);
+            processes::stop(self.name(), Which::All, true);
         }
         Err(MachineError::NothingBoots(MOST_STARTS))
     }

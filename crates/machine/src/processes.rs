@@ -1,5 +1,7 @@
-//! The processes of a machine that is a directory, told by their environment.
+//! The processes of a machine that no service manager runs, told by their
+//! environment.
 
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Every process of the machine carries the machine's directory in this variable.
-pub(super) const MACHINE: &str = "BACKSTOP_MACHINE";
+/// Every process of the machine carries the machine's name in this variable.
+pub const MACHINE: &str = "BACKSTOP_MACHINE";
 /// A job's name, besides.
-pub(super) const JOB: &str = "BACKSTOP_JOB";
+pub const JOB: &str = "BACKSTOP_JOB";
 
 /// How long a job waits before it begins, in milliseconds.
-pub(super) const WAIT_MS: &str = "BACKSTOP_WAIT_MS";
+pub const WAIT_MS: &str = "BACKSTOP_WAIT_MS";
 
 /// To be called first by a job: leaves the session of whoever started it, so that
 /// a closed terminal does not end it, and waits as long as it was told to.
@@ -31,29 +33,41 @@ const GRACE: Duration = Duration::from_millis(400);
 
 /// Makes `command` a process of the machine, without a terminal, with its output
 /// going to `log`.
-pub(super) fn adopt(command: &mut Command, machine: &Path, log: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// The log can't be opened.
+pub fn adopt(command: &mut Command, machine: impl Display, log: &Path) -> io::Result<()> {
+    command
+        .env(MACHINE, machine.to_string())
+        .stdin(Stdio::null());
+    output_to(command, log)
+}
+
+/// Lets `command` add what it prints to `log`.
+///
+/// # Errors
+/// The log can't be opened.
+pub fn output_to(command: &mut Command, log: &Path) -> io::Result<()> {
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
         .open(log)?;
-    command
-        .env(MACHINE, machine)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log);
+    command.stdout(log.try_clone()?).stderr(log);
     Ok(())
 }
 
 /// Which of the machine's processes.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Which<'a> {
+pub enum Which<'a> {
     /// Everything.
     All,
     /// What deployments run: all but the jobs.
     Services,
     /// Jobs whose names begin so, but not this one.
     Jobs {
+        /// How their names begin.
         prefix: &'a str,
+        /// But not this one.
         except: Option<&'a str>,
     },
 }
@@ -74,8 +88,8 @@ impl Which<'_> {
 }
 
 /// The machine's processes of that kind, without this one.
-fn find(machine: &Path, which: Which<'_>) -> Vec<Pid> {
-    let mine = format!("{MACHINE}={}", machine.display()).into_bytes();
+fn find(machine: impl Display, which: Which<'_>) -> Vec<Pid> {
+    let mine = format!("{MACHINE}={machine}").into_bytes();
     let own = std::process::id();
     // A process that ends while we look is no process any more.
     let Ok(entries) = std::fs::read_dir("/proc") else {
@@ -94,15 +108,16 @@ fn find(machine: &Path, which: Which<'_>) -> Vec<Pid> {
 }
 
 /// Whether a job whose name begins so waits or runs.
-pub(super) fn is_running(machine: &Path, prefix: &str) -> bool {
+#[must_use]
+pub fn is_running(machine: impl Display, prefix: &str) -> bool {
     let except = None;
     !find(machine, Which::Jobs { prefix, except }).is_empty()
 }
 
 /// Ends processes: asked first, unless `at_once`, then killed.
-pub(super) fn stop(machine: &Path, which: Which<'_>, at_once: bool) {
+pub fn stop(machine: impl Display, which: Which<'_>, at_once: bool) {
     let signal = |signal| {
-        for pid in find(machine, which) {
+        for pid in find(&machine, which) {
             // It may have ended by itself.
             let _ = kill_process(pid, signal);
         }
@@ -110,14 +125,14 @@ pub(super) fn stop(machine: &Path, which: Which<'_>, at_once: bool) {
     let until = Instant::now() + GRACE;
     if !at_once {
         signal(Signal::TERM);
-        while Instant::now() < until && !find(machine, which).is_empty() {
+        while Instant::now() < until && !find(&machine, which).is_empty() {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
     // A process may start another one while it is being killed.
     for _ in 0..20 {
         signal(Signal::KILL);
-        if find(machine, which).is_empty() {
+        if find(&machine, which).is_empty() {
             return;
         }
         std::thread::sleep(Duration::from_millis(5));

@@ -14,13 +14,13 @@ use monitor::Monitor;
 
 use crate::action::{Action, Deadman};
 use crate::event::Event;
-use crate::host::{Host, HostError, Job, chain};
+use crate::host::{Host, HostError, Job, Preflight, chain};
 use crate::journal::{Journal, JournalError, Memory, Work};
 use crate::knowledge::Knowledge;
 use crate::observer::Observer;
 use crate::reason::{Failure, Outcome};
 use crate::refusal::Refusal;
-use crate::request::{Request, Transaction};
+use crate::request::{Request, Transaction, TrialKind};
 use crate::state::{Open, Phase, State, Then};
 use crate::step::{Step, step};
 use crate::version::{Now, TxId};
@@ -104,8 +104,13 @@ impl Driver<'_> {
     /// # Errors
     /// Why it was refused, or could not be written down.
     pub fn request(&mut self, request: Request) -> Result<Pause, DriveError> {
-        let booted = self.host.running().map_err(DriveError::Host)?.version;
-        let previous = self.journal.load()?.active(&self.now()?.boot, &booted);
+        let previous = match self.host.active().map_err(DriveError::Host)? {
+            Some(active) => active,
+            None => {
+                let booted = self.host.running().map_err(DriveError::Host)?.version;
+                self.journal.load()?.active(&self.now()?.boot, &booted)
+            }
+        };
         let tx = TxId(0);
         self.feed(Event::Requested {
             tx,
@@ -236,11 +241,7 @@ impl Driver<'_> {
                 |error| Event::StageFailed { tx, error },
             ),
             Action::Preflight => Some(self.preflight(job)),
-            Action::Activate => told(
-                self.host.activate(job, monitor),
-                Event::Activated { tx },
-                |error| Event::ActivateFailed { tx, error },
-            ),
+            Action::Activate => Some(self.activate(job)),
             Action::RunChecks { stage } => Some(self.run_checks(job, stage)),
             Action::Keep => told(self.host.keep(job, monitor), Event::Kept { tx }, |error| {
                 Event::KeepFailed { tx, error }
@@ -277,9 +278,27 @@ impl Driver<'_> {
         None
     }
 
+    fn activate(&mut self, job: Job<'_>) -> Event {
+        let tx = job.transaction.id;
+        let Err(e) = self.host.activate(job, self.monitor) else {
+            return Event::Activated { tx };
+        };
+        let error = chain(&*e);
+        match self.host.fault(&e) {
+            Some(fault) if fault.changed_nothing() => Event::NotActivated { tx, error, fault },
+            fault => Event::ActivateFailed { tx, error, fault },
+        }
+    }
+
     fn preflight(&mut self, job: Job<'_>) -> Event {
         let tx = job.transaction.id;
+        let live = job.transaction.request.kind == TrialKind::Live;
         match self.host.preflight(job, self.monitor) {
+            Ok(Preflight {
+                report,
+                baseline,
+                refuses_live: Some(why),
+            }) if live && report.healthy() => Event::LiveRefused { tx, why, baseline },
             Ok(found) if found.report.healthy() => Event::PreflightDone {
                 tx,
                 baseline: found.baseline,
@@ -288,10 +307,15 @@ impl Driver<'_> {
                 tx,
                 failures: Failure::of(&found.report),
             },
-            Err(e) => Event::PreflightBroken {
-                tx,
-                error: chain(&*e),
-            },
+            Err(e) => {
+                let error = chain(&*e);
+                match self.host.fault(&e) {
+                    Some(fault) if fault.changed_nothing() => {
+                        Event::NotActivated { tx, error, fault }
+                    }
+                    _ => Event::PreflightBroken { tx, error },
+                }
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::action::Deadman;
+use crate::fault::Fault;
 use crate::reason::Failure;
 use crate::request::Request;
 use crate::version::{TxId, VersionId};
@@ -58,6 +59,16 @@ pub enum Event {
         /// Which.
         failures: Vec<Failure>,
     },
+    /// The version's own checks passed, but the running system cannot become this
+    /// version without a reboot.
+    LiveRefused {
+        /// For which transaction.
+        tx: TxId,
+        /// Why.
+        why: String,
+        /// How the host is now.
+        baseline: health::Baseline,
+    },
     /// The version's own checks could not be run.
     PreflightBroken {
         /// For which transaction.
@@ -92,6 +103,18 @@ pub enum Event {
         tx: TxId,
         /// Why.
         error: String,
+        /// Where it went wrong, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fault: Option<Fault>,
+    },
+    /// The activation did not begin: the host is as it was.
+    NotActivated {
+        /// For which transaction.
+        tx: TxId,
+        /// Why.
+        error: String,
+        /// What stood in the way.
+        fault: Fault,
     },
     /// A process came to look after whatever is open; this is what it finds.
     Resumed(Running),
@@ -231,6 +254,8 @@ impl Event {
             | Self::Postponed { tx, .. }
             | Self::Activated { tx }
             | Self::ActivateFailed { tx, .. }
+            | Self::NotActivated { tx, .. }
+            | Self::LiveRefused { tx, .. }
             | Self::ChecksPassed { tx }
             | Self::ChecksFailed { tx, .. }
             | Self::ChecksBroken { tx, .. }
@@ -269,6 +294,8 @@ impl Event {
             Self::Postponed { .. } => "postponed",
             Self::Activated { .. } => "activated",
             Self::ActivateFailed { .. } => "activation failed",
+            Self::NotActivated { .. } => "not activated",
+            Self::LiveRefused { .. } => "live trial refused",
             Self::Resumed(_) => "resumed",
             Self::ChecksPassed { .. } => "checks passed",
             Self::ChecksFailed { .. } => "checks failed",
@@ -303,6 +330,7 @@ impl Event {
             Self::StageFailed { error, .. }
             | Self::PreflightBroken { error, .. }
             | Self::ActivateFailed { error, .. }
+            | Self::NotActivated { error, .. }
             | Self::ChecksBroken { error, .. }
             | Self::Unguarded { error, .. }
             | Self::KeepFailed { error, .. }
@@ -310,7 +338,7 @@ impl Event {
             | Self::RebootFailed { error, .. } => Some(error.clone()),
             Self::PreflightFailed { failures, .. } => Some(listed(failures)),
             Self::ChecksFailed { report, .. } => Some(listed(&Failure::of(report))),
-            Self::Postponed { why, .. } => Some(why.clone()),
+            Self::Postponed { why, .. } | Self::LiveRefused { why, .. } => Some(why.clone()),
             Self::Resumed(running) => Some(format!("running {}", running.version.short())),
             Self::Confirmed { by, .. } | Self::Aborted { by, .. } => Some(format!("by {by}")),
             Self::Deadline { deadman } => Some(deadman.wait.missed().to_owned()),

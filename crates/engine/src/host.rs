@@ -4,9 +4,10 @@ use monitor::Monitor;
 
 use crate::action::Deadman;
 use crate::event::Running;
+use crate::fault::Fault;
 use crate::knowledge::Knowledge;
 use crate::request::Transaction;
-use crate::version::Now;
+use crate::version::{Now, VersionId};
 
 /// Why a host could not do something. The chain of sources is kept in the
 /// journal as text.
@@ -32,6 +33,9 @@ pub struct Preflight {
     pub report: health::Report,
     /// How the host is now.
     pub baseline: health::Baseline,
+    /// A live trial: why the running system cannot become this version without a
+    /// reboot, if it cannot.
+    pub refuses_live: Option<String>,
 }
 
 /// A kind of host. Every effect is idempotent: it may be done again after a
@@ -49,6 +53,14 @@ pub trait Host {
     /// # Errors
     /// Why that cannot be known.
     fn running(&mut self) -> HostResult<Running>;
+    /// The version that is active, where the host can tell by itself. Others go
+    /// by the journal: what was booted, or kept live since.
+    ///
+    /// # Errors
+    /// Why that cannot be known.
+    fn active(&mut self) -> HostResult<Option<VersionId>> {
+        Ok(None)
+    }
 
     /// Brings the version onto the host, beside the running one.
     ///
@@ -66,6 +78,11 @@ pub trait Host {
     /// # Errors
     /// Why it could not; [`Host::roll_back`] clears up.
     fn activate(&mut self, job: Job<'_>, monitor: &dyn Monitor) -> HostResult<()>;
+    /// Where an activation, or what comes before it, went wrong that ended with this
+    /// error, if the host can tell.
+    fn fault(&self, _: &HostError) -> Option<Fault> {
+        None
+    }
     /// Runs the checks of the running system, judged by the transaction's
     /// baseline.
     ///

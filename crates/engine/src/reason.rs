@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::action::Wait;
+use crate::fault::Fault;
 use crate::version::VersionId;
 
 /// A check that failed, in a line.
@@ -61,6 +62,22 @@ pub enum Reason {
     /// It could not be activated.
     ActivateFailed {
         /// What stood in the way.
+        error: String,
+        /// Where it went wrong, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fault: Option<Fault>,
+    },
+    /// Its activation did not begin.
+    NotActivated {
+        /// What stood in the way.
+        error: String,
+        /// The same, for programs.
+        fault: Fault,
+    },
+    /// The running system cannot become this version without a reboot, and none
+    /// was wanted.
+    LiveRefused {
+        /// Why not.
         error: String,
     },
     /// Checks failed.
@@ -133,7 +150,9 @@ impl fmt::Display for Reason {
             Self::PreflightFailed { failures } => list(f, "preflight failed", failures),
             Self::PreflightBroken { error } => write!(f, "preflight could not be run: {error}"),
             Self::Aborted { by } => write!(f, "stopped by {by}"),
-            Self::ActivateFailed { error } => write!(f, "activation failed: {error}"),
+            Self::ActivateFailed { error, .. } => write!(f, "activation failed: {error}"),
+            Self::NotActivated { error, .. } => write!(f, "not activated: {error}"),
+            Self::LiveRefused { error } => write!(f, "cannot be tried live: {error}"),
             Self::ChecksFailed { failures } => list(f, "unhealthy", failures),
             Self::ChecksBroken { error } => write!(f, "checks could not be run: {error}"),
             Self::Unguarded { error } => write!(f, "no deadman could be armed: {error}"),

@@ -1,5 +1,6 @@
 //! What is asked for: a version, and how to try it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -58,6 +59,19 @@ impl Confirm {
     }
 }
 
+/// What becomes of a live trial that the running system refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IfRefused {
+    /// A boot trial, at the next reboot that somebody asks for.
+    #[default]
+    Stage,
+    /// A boot trial, with a reboot as the policy has it.
+    Boot,
+    /// Nothing: the version is rejected.
+    Reject,
+}
+
 /// An upgrade as asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Request {
@@ -80,9 +94,19 @@ pub struct Request {
     pub effect_deadline: Duration,
     /// Where the version came from, for people: a ref, a path, a flake.
     pub source: String,
+    /// What is known of how the version came about, for people and programs: a
+    /// flake's revision, the digest of its lock.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub provenance: BTreeMap<String, String>,
     /// Try it although it is known to be bad.
     #[serde(default)]
     pub forced: bool,
+    /// A boot trial: wait for a reboot that somebody else asks for.
+    #[serde(default)]
+    pub await_reboot: bool,
+    /// A live trial: what to do when the running system refuses it.
+    #[serde(default)]
+    pub if_refused: IfRefused,
 }
 
 impl Request {
@@ -98,7 +122,10 @@ impl Request {
             check_deadline: Duration::from_secs(300),
             effect_deadline: Duration::from_secs(300),
             source: String::new(),
+            provenance: BTreeMap::new(),
             forced: false,
+            await_reboot: false,
+            if_refused: IfRefused::Stage,
         }
     }
 }
@@ -118,6 +145,9 @@ pub struct Transaction {
     /// How the host was before the activation.
     #[serde(default)]
     pub baseline: health::Baseline,
+    /// Why the live trial that was asked for became a boot trial, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_refused: Option<String>,
 }
 
 impl Transaction {

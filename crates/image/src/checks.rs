@@ -73,7 +73,12 @@ impl ImageHost {
         }
         let report = runner.run(&own, Stage::Preflight, &Baseline::default(), monitor);
         let baseline = self.baseline(monitor)?;
-        Ok(Preflight { report, baseline })
+        let refuses_live = None;
+        Ok(Preflight {
+            report,
+            baseline,
+            refuses_live,
+        })
     }
 }
 

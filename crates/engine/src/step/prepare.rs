@@ -5,7 +5,7 @@ use crate::event::Event;
 use crate::knowledge::{Knowledge, Learned};
 use crate::reason::{Outcome, Reason};
 use crate::refusal::Refusal;
-use crate::request::{Request, Transaction, TrialKind};
+use crate::request::{IfRefused, Request, Transaction, TrialKind};
 use crate::state::{Open, Phase};
 use crate::version::{Now, TxId, VersionId};
 
@@ -35,6 +35,7 @@ pub(super) fn request(
         previous: previous.clone(),
         started_at: now.time,
         baseline: health::Baseline::default(),
+        live_refused: None,
     };
     let step = Step::to(transaction, now, Phase::Requested);
     if knowledge.standing(previous).is_some() {
@@ -93,6 +94,11 @@ fn preflight(open: &Open, now: &Now, event: &Event) -> Result<Step, Refusal> {
             let postponed = None;
             Ok(Step::to(transaction, now, Phase::Ready { postponed }))
         }
+        Event::NotActivated { error, fault, .. } => {
+            let (error, fault) = (error.clone(), *fault);
+            Ok(reject(open, Reason::NotActivated { error, fault }))
+        }
+        Event::LiveRefused { why, baseline, .. } => Ok(live_refused(open, now, why, baseline)),
         Event::PreflightFailed { failures, .. } => {
             let failures = failures.clone();
             let reason = Reason::PreflightFailed { failures };
@@ -109,6 +115,28 @@ fn preflight(open: &Open, now: &Now, event: &Event) -> Result<Step, Refusal> {
         }
         _ => Err(unexpected(open, event)),
     }
+}
+
+/// A live trial is not possible: the version is tried by a boot instead, unless
+/// that is not wanted. Nobody who asked for a live trial expects a reboot, so it
+/// waits for one that somebody else asks for.
+fn live_refused(open: &Open, now: &Now, why: &str, baseline: &health::Baseline) -> Step {
+    let mut transaction = open.transaction.clone();
+    let request = &mut transaction.request;
+    match request.if_refused {
+        IfRefused::Reject => {
+            let error = why.to_owned();
+            return reject(open, Reason::LiveRefused { error });
+        }
+        IfRefused::Stage => request.await_reboot = true,
+        IfRefused::Boot => {}
+    }
+    request.kind = TrialKind::Boot;
+    request.attempts = request.attempts.max(1);
+    transaction.baseline = baseline.clone();
+    transaction.live_refused = Some(why.to_owned());
+    let postponed = None;
+    Step::to(transaction, now, Phase::Ready { postponed })
 }
 
 /// Ends a transaction whose version was never activated.

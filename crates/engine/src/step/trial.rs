@@ -1,5 +1,6 @@
 //! From activation to the decision.
 
+use super::prepare::reject;
 use super::rollback::{put_back, put_back_unrun};
 use super::{Step, not_on_trial, stale, todo, too_late, unexpected};
 use crate::action::{Action, Wait};
@@ -33,9 +34,14 @@ pub(super) fn activating(
             let phase = Phase::AwaitingBoot { reboot };
             return Ok(Step::to(open.transaction.clone(), now, phase));
         }
-        Event::ActivateFailed { error, .. } => Reason::ActivateFailed {
+        Event::ActivateFailed { error, fault, .. } => Reason::ActivateFailed {
             error: error.clone(),
+            fault: *fault,
         },
+        Event::NotActivated { error, fault, .. } => {
+            let (error, fault) = (error.clone(), *fault);
+            return Ok(unbegun(open, Reason::NotActivated { error, fault }));
+        }
         Event::Unguarded { error, .. } => {
             let error = error.clone();
             return Ok(put_back_unrun(open, now, Reason::Unguarded { error }));
@@ -54,6 +60,14 @@ pub(super) fn activating(
         return Ok(put_back(open, now, reason, Then::Verify));
     }
     Ok(put_back_unrun(open, now, reason))
+}
+
+/// Ends a transaction whose activation did not begin: there is nothing to put
+/// back, and nothing to hold against the version.
+fn unbegun(open: &Open, reason: Reason) -> Step {
+    let mut step = reject(open, reason);
+    step.actions.insert(0, Action::DisarmDeadman);
+    step
 }
 
 /// While the entry on trial waits for a boot.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use engine::{
-    BootId, Confirm, Deadman, Event, Knowledge, Learned, Now, Outcome, Phase, Request, Running,
-    State, Step, TrialKind, TxId, VersionId, Wait, step,
+    BootId, Confirm, Deadman, Event, Fault, Knowledge, Learned, Now, Outcome, Phase, Request,
+    Running, State, Step, TrialKind, TxId, VersionId, Wait, step,
 };
 use health::{Baseline, Report, Stage};
 use proptest::prelude::*;
@@ -44,7 +44,7 @@ fn event() -> impl Strategy<Value = Event> {
     ];
     let tx = prop::sample::select(vec![TxId(1), TxId(1), TxId(1), TxId(2)]);
     let about =
-        (tx.clone(), 0..19u8, any::<bool>()).prop_map(|(tx, n, reboot)| about(tx, n, reboot));
+        (tx.clone(), 0..21u8, any::<bool>()).prop_map(|(tx, n, reboot)| about(tx, n, reboot));
     let requested =
         (tx.clone(), request(), version()).prop_map(|(tx, request, previous)| Event::Requested {
             tx,
@@ -101,7 +101,11 @@ fn about(tx: TxId, n: u8, reboot: bool) -> Event {
         },
         6 => Event::Postponed { tx, why },
         7 => Event::Activated { tx },
-        8 => Event::ActivateFailed { tx, error },
+        8 => Event::ActivateFailed {
+            tx,
+            error,
+            fault: None,
+        },
         9 => Event::ChecksPassed { tx },
         10 => Event::ChecksFailed { tx, report },
         11 => Event::Unguarded { tx, error },
@@ -115,6 +119,16 @@ fn about(tx: TxId, n: u8, reboot: bool) -> Event {
         15 => Event::Kept { tx },
         16 => Event::KeepFailed { tx, error },
         17 => Event::RolledBack { tx },
+        18 => Event::NotActivated {
+            tx,
+            error,
+            fault: Fault::Busy,
+        },
+        19 => Event::LiveRefused {
+            tx,
+            why,
+            baseline: Baseline::default(),
+        },
         _ => Event::RollbackFailed { tx, error },
     }
 }

@@ -85,7 +85,12 @@ impl Host for Steady {
             took_ms: 1,
         };
         let baseline = Baseline::default();
-        Ok(Preflight { report, baseline })
+        let refuses_live = None;
+        Ok(Preflight {
+            report,
+            baseline,
+            refuses_live,
+        })
     }
     fn activate(&mut self, _: Job<'_>, _: &dyn Monitor) -> HostResult<()> {
         Ok(())

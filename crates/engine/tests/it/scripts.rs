@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use durable::RealFs;
 use engine::{
-    Confirm, DriveError, Driver, Event, Journal, Pause, Request, Scope, Timeline, TrialKind, TxId,
-    VersionId,
+    Confirm, DriveError, Driver, Event, IfRefused, Journal, Pause, Request, Scope, Timeline,
+    TrialKind, TxId, VersionId,
 };
 use monitor::Silent;
 
@@ -184,6 +184,7 @@ fn request(v: &str, options: &[&str]) -> Request {
             "person" => request.confirm = Confirm::Person { within },
             "deployer" => request.confirm = Confirm::Deployer { within },
             "forced" => request.forced = true,
+            "or-reject" => request.if_refused = IfRefused::Reject,
             n => request.attempts = n.parse().unwrap(),
         }
     }

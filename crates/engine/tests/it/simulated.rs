@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use engine::{
-    BootId, Deadman, Host, HostResult, Job, Now, Preflight, Running, Transaction, TrialKind,
-    VersionId,
+    BootId, Deadman, Fault, Host, HostError, HostResult, Job, Now, Preflight, Running, Transaction,
+    TrialKind, VersionId,
 };
 use health::{Baseline, CheckResult, Need, Report, Stage, Status, Verdict};
 use monitor::Monitor;
@@ -129,9 +129,14 @@ impl Host for Simulated {
         Ok(Preflight {
             report: self.report(Stage::Preflight, "preflight check"),
             baseline: Baseline::default(),
+            refuses_live: self.wrong.get("live").cloned(),
         })
     }
+    fn fault(&self, _: &HostError) -> Option<Fault> {
+        self.wrong.contains_key("busy").then_some(Fault::Busy)
+    }
     fn activate(&mut self, job: Job<'_>, _: &dyn Monitor) -> HostResult<()> {
+        self.goes("busy")?;
         self.goes("activate")?;
         let request = &job.transaction.request;
         match request.kind {

@@ -130,7 +130,12 @@ impl Host for Checked {
             took_ms: 1,
         };
         let baseline = Baseline::default();
-        Ok(Preflight { report, baseline })
+        let refuses_live = None;
+        Ok(Preflight {
+            report,
+            baseline,
+            refuses_live,
+        })
     }
     fn activate(&mut self, job: Job<'_>, monitor: &dyn Monitor) -> HostResult<()> {
         self.host.activate(job, monitor)

@@ -65,7 +65,14 @@ impl World {
             }
             Action::Activate => {
                 self.activate(done, well);
-                result(Event::Activated { tx }, Event::ActivateFailed { tx, error })
+                result(
+                    Event::Activated { tx },
+                    Event::ActivateFailed {
+                        tx,
+                        error,
+                        fault: None,
+                    },
+                )
             }
             Action::RunChecks { stage } => {
                 let failed = Event::ChecksFailed {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use engine::{Confirm, TrialKind};
+use engine::{Confirm, IfRefused, TrialKind};
 use health::Span;
 use serde::Deserialize;
 
@@ -66,6 +66,10 @@ struct UpgradeTable {
     source: Option<String>,
     #[serde(rename = "ref")]
     reference: Option<String>,
+    flake: Option<String>,
+    flags: Option<Vec<String>>,
+    path: Option<PathBuf>,
+    if_refused: Option<IfRefused>,
     kind: Option<TrialKind>,
     confirm: Option<Word>,
     confirm_within: Option<Span>,
@@ -104,8 +108,20 @@ impl Policy {
     /// # Errors
     /// Which file cannot be used, and why.
     pub fn load(root: &Path) -> Result<Self, PolicyError> {
-        let mut policy = Self::default();
-        let mut confirm = Word::Checks;
+        Self::load_over(Self::default(), root)
+    }
+
+    /// As [`Policy::load`], with another policy where no file says otherwise.
+    ///
+    /// # Errors
+    /// Which file cannot be used, and why.
+    pub fn load_over(usual: Self, root: &Path) -> Result<Self, PolicyError> {
+        let mut policy = usual;
+        let mut confirm = match policy.upgrade.confirm {
+            Confirm::Checks => Word::Checks,
+            Confirm::Person { .. } => Word::Person,
+            Confirm::Deployer { .. } => Word::Deployer,
+        };
         for path in files(root)? {
             if let Some(text) = read(&path)? {
                 policy.apply(&path, &text, &mut confirm)?;
@@ -154,6 +170,10 @@ impl Policy {
         };
         upgrade.source = table.source.or(upgrade.source.take());
         upgrade.reference = table.reference.or(upgrade.reference.take());
+        upgrade.flake = table.flake.or(upgrade.flake.take());
+        upgrade.flags = table.flags.unwrap_or(std::mem::take(&mut upgrade.flags));
+        upgrade.path = table.path.or(upgrade.path.take());
+        upgrade.if_refused = table.if_refused.or(upgrade.if_refused);
         upgrade.kind = table.kind.unwrap_or(upgrade.kind);
         upgrade.attempts = table.attempts.unwrap_or(upgrade.attempts);
         let or = |span: Option<Span>, before| span.map_or(before, |s| s.0);

@@ -1,8 +1,9 @@
 //! What an unattended host may do, and when.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use engine::{Confirm, Request, TrialKind, VersionId};
+use engine::{Confirm, IfRefused, Request, TrialKind, VersionId};
 use jiff::Zoned;
 
 use crate::window::Window;
@@ -23,6 +24,15 @@ pub struct Upgrade {
     pub source: Option<String>,
     /// Which ref is followed; without it, the running deployment's.
     pub reference: Option<String>,
+    /// A Nix host: the flake and the host in it that are followed.
+    pub flake: Option<String>,
+    /// A Nix host: further arguments of `nix build`.
+    pub flags: Vec<String>,
+    /// A Nix host: the link to a version that is followed.
+    pub path: Option<PathBuf>,
+    /// What becomes of a live trial that the running system refuses; without it, by
+    /// itself a boot trial within the reboot policy, and a staged one for a person.
+    pub if_refused: Option<IfRefused>,
     /// How a version is tried.
     pub kind: TrialKind,
     /// Whose word is needed.
@@ -53,6 +63,10 @@ impl Default for Policy {
             upgrade: Upgrade {
                 source: None,
                 reference: None,
+                flake: None,
+                flags: Vec::new(),
+                path: None,
+                if_refused: None,
                 kind: request.kind,
                 confirm: request.confirm,
                 attempts: request.attempts,
@@ -72,6 +86,7 @@ impl Policy {
         request.kind = self.upgrade.kind;
         request.confirm = self.upgrade.confirm;
         request.attempts = self.upgrade.attempts;
+        request.if_refused = self.upgrade.if_refused.unwrap_or_default();
         request.boot_deadline = self.upgrade.boot_deadline;
         request.check_deadline = self.upgrade.check_deadline;
         source.clone_into(&mut request.source);

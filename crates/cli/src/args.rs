@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser};
+use clap::{Args as ClapArgs, Parser, ValueEnum};
 
 use crate::commands::Command;
 
@@ -25,7 +25,8 @@ pub struct Args {
 /// Options of every command.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct Global {
-    /// The host to work on: the directory that holds its `ostree` and `boot`
+    /// The host to work on: the directory that holds its `ostree` and `boot`, or its
+    /// `nix` and `run`
     #[arg(
         long,
         value_name = "DIR",
@@ -34,7 +35,19 @@ pub struct Global {
         env = "BACKSTOP_SYSROOT"
     )]
     pub sysroot: PathBuf,
+    /// The kind of host, if what is there does not tell it
+    #[arg(long, value_enum, value_name = "KIND", global = true)]
+    pub host: Option<HostKind>,
     /// Print JSON, one value a line, for programs to read
     #[arg(long, global = true)]
     pub json: bool,
+}
+
+/// A kind of host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum HostKind {
+    /// Images from an OSTree-format repository
+    Image,
+    /// Closures from a Nix store: NixOS
+    Nix,
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use engine::{Journal, Outcome, Phase, Record, State, TxId};
+use engine::{Journal, Phase, Record, State, TxId};
 
 use crate::exit::Ended;
 use crate::output::{Output, Tone};
@@ -29,16 +29,16 @@ pub fn follow(journal: &Journal, tx: TxId, wait: Wait, out: &mut Output) -> anyh
         for record in records.iter().filter(|record| record.seq > seen) {
             print(record, started.elapsed(), out)?;
             if let Some(outcome) = &record.outcome {
-                return Ok(ended(outcome));
+                return Ok(outcome.into());
             }
         }
         seen = records.last().map_or(seen, |record| record.seq);
         let state = records.last().map(|record| &record.state);
         if wait == Wait::ForNobody
-            && let Some(hint) = state.and_then(waits)
+            && let Some((hint, ended)) = state.and_then(waits)
         {
             out.line(&hint)?;
-            return Ok(Ended::Done);
+            return Ok(ended);
         }
         std::thread::sleep(EVERY);
     }
@@ -58,36 +58,31 @@ fn print(record: &Record, since: Duration, out: &mut Output) -> anyhow::Result<(
     Ok(())
 }
 
-/// Says what a transaction waits for, if that isn't a process of this boot.
-fn waits(state: &State) -> Option<String> {
+/// Says what a transaction waits for, if that isn't a process of this boot, and how
+/// a command ends that waits no longer.
+fn waits(state: &State) -> Option<(String, Ended)> {
     let open = state.open()?;
-    match &open.phase {
-        Phase::AwaitingBoot { reboot: true } => Some(
+    let hint = match &open.phase {
+        Phase::AwaitingBoot { reboot: true } => {
             "The host reboots into the trial now. Connect again and see `backstop status`."
-                .to_owned(),
-        ),
+                .to_owned()
+        }
         Phase::AwaitingBoot { reboot: false } => {
-            Some("The next reboot tries it. Until then nothing changes.".to_owned())
+            let hint = "The next reboot tries it. Until then nothing changes.".to_owned();
+            let refused = open.transaction.live_refused.is_some();
+            return Some((hint, if refused { Ended::Staged } else { Ended::Done }));
         }
         Phase::Ready {
             postponed: Some(why),
-        } => Some(format!("It is staged and waits: {why}.")),
+        } => format!("It is staged and waits: {why}."),
         Phase::Trial(trial) if trial.healthy => {
             let within = open.transaction.request.confirm.within()?;
-            Some(format!(
+            format!(
                 "It is healthy and waits for `backstop confirm`, at most {} s, over a new connection.",
                 within.as_secs()
-            ))
+            )
         }
-        _ => None,
-    }
-}
-
-/// How a command ends that saw a transaction end.
-pub fn ended(outcome: &Outcome) -> Ended {
-    match outcome {
-        Outcome::Kept { .. } => Ended::Done,
-        Outcome::Rejected { .. } => Ended::Rejected,
-        _ => Ended::RolledBack,
-    }
+        _ => return None,
+    };
+    Some((hint, Ended::Done))
 }

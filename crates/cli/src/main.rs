@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod exit;
 mod follow;
+mod host;
 mod output;
 mod progress;
 mod session;

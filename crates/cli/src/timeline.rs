@@ -29,10 +29,12 @@ pub fn line(record: &Record) -> String {
         Event::StageFailed { error, .. }
         | Event::PreflightBroken { error, .. }
         | Event::ActivateFailed { error, .. }
+        | Event::NotActivated { error, .. }
         | Event::ChecksBroken { error, .. }
         | Event::KeepFailed { error, .. }
         | Event::RollbackFailed { error, .. }
         | Event::RebootFailed { error, .. } => format!("{}: {error}", record.event.name()),
+        Event::LiveRefused { why, .. } => format!("cannot be tried live: {why}"),
         event => event.name().to_owned(),
     };
     let next = match (&record.outcome, record.state.open().map(|open| &open.phase)) {

@@ -6,7 +6,6 @@ use machine::Connection;
 
 use crate::args::Global;
 use crate::exit::Ended;
-use crate::follow;
 use crate::output::{Output, Tone};
 use crate::progress::Terminal;
 use crate::session::Session;
@@ -36,7 +35,7 @@ pub fn run(global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
         Pause::Idle(Some(outcome)) => {
             out.line(&out.tone(Tone::Good, &outcome.to_string()))?;
             out.json(&outcome)?;
-            Ok(follow::ended(&outcome))
+            Ok(Ended::from(&outcome))
         }
         Pause::Elsewhere | Pause::Supervisor(_) => {
             out.line("Confirmed. It is kept as soon as its checks have passed.")?;

@@ -85,6 +85,9 @@ fn detail(one: &Chronicle, records: &[Record], out: &mut Output) -> anyhow::Resu
         one.request.source,
         one.previous.short()
     ))?;
+    for (name, fact) in &one.request.provenance {
+        out.line(&format!("  {name:<10} {fact}"))?;
+    }
     let mut boot = None;
     for record in one.records.iter().filter_map(|at| records.get(*at)) {
         if boot.replace(&record.now.boot) != Some(&record.now.boot) {

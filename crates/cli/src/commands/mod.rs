@@ -14,6 +14,7 @@ mod forgive;
 mod health;
 mod history;
 mod install;
+mod nix;
 mod power_cycle;
 mod repo;
 mod rollback;
@@ -24,6 +25,7 @@ mod switch;
 mod tree;
 mod trial;
 mod upgrade;
+mod wanted;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -44,6 +46,9 @@ pub enum Command {
     History(history::HistoryArgs),
     /// Let a version that failed be tried again
     Forgive(forgive::ForgiveArgs),
+    /// The actions of `nixos-rebuild`, under their names, as trials
+    #[command(subcommand)]
+    Nix(nix::NixCommand),
     /// Put the first version on a disk, an image file or a directory
     Install(install::InstallArgs),
     /// Make plain root filesystems deployable
@@ -82,6 +87,7 @@ pub fn run(args: Args, out: &mut Output) -> anyhow::Result<Ended> {
         Command::Check(args) => check::run(args, global, out),
         Command::History(args) => history::run(args, global, out),
         Command::Forgive(args) => forgive::run(args, global, out),
+        Command::Nix(command) => nix::run(command, global, out),
         Command::Install(args) => install::run(args, global, out),
         Command::Tree(command) => tree::run(command, global, out),
         Command::Repo(args) => repo::run(args, global, out),

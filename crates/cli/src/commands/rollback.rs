@@ -42,7 +42,7 @@ pub fn run(args: RollbackArgs, global: &Global, out: &mut Output) -> anyhow::Res
         };
     }
     let running = session.running()?;
-    let Some(target) = session.host.version_before(&running)? else {
+    let Some(target) = session.version_before(&running)? else {
         bail!("no other good version is on this host, so there is none to go back to");
     };
     let event = Event::Condemned {

@@ -1,12 +1,14 @@
 //! `backstop status`.
 
-use engine::{Host, Memory, Open, Phase, VersionId};
-use image::source;
+use engine::{Host, Knowledge, Memory, Open, Phase, TrialKind, VersionId};
+use image::{ImageHost, source};
+use nix::{NixHost, Overview};
 use serde::Serialize;
 use sysroot::{Deployment, Standing};
 
 use crate::args::Global;
 use crate::exit::Ended;
+use crate::host::AnyHost;
 use crate::output::{Output, Table, Tone};
 use crate::session::Session;
 
@@ -30,16 +32,44 @@ struct Row {
     known: String,
 }
 
+/// What `--json` prints for a Nix host.
+#[derive(Debug, Serialize)]
+struct NixStatus {
+    host: String,
+    /// What is active.
+    running: VersionId,
+    attempts_left: Option<u8>,
+    under_way: Option<Open>,
+    #[serde(flatten)]
+    overview: Overview,
+    known: Vec<Known>,
+}
+
+/// What is known of a version.
+#[derive(Debug, Serialize)]
+struct Known {
+    version: VersionId,
+    known: String,
+}
+
 /// Runs the command.
 pub fn run(global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
     let mut session = Session::open(global)?;
     let memory = session.journal.load()?;
-    let running = session.host.running().map_err(crate::session::as_anyhow)?;
-    let booted = session.host.booted()?;
-    let deployments = session.host.sysroot().deployments()?;
-    let rows = deployments.iter().map(|d| row(d, d.id == booted, &memory));
+    match &mut session.host {
+        AnyHost::Image(host) => image(host, &memory, out)?,
+        AnyHost::Nix(host) => nix(host, &memory, out)?,
+    }
+    Ok(Ended::Done)
+}
+
+fn image(host: &mut ImageHost, memory: &Memory, out: &mut Output) -> anyhow::Result<()> {
+    let running = host.running().map_err(crate::session::as_anyhow)?;
+    let booted = host.booted()?;
+    let deployments = host.sysroot().deployments()?;
+    let rows = deployments.iter().map(|d| row(d, d.id == booted, memory));
     let status = Status {
-        host: session.host.describe(),
+        host: host.describe(),
         running: running.version,
         attempts_left: running.attempts_left,
         under_way: memory.state.open().cloned(),
@@ -47,7 +77,85 @@ pub fn run(global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
     };
     print(&status, out)?;
     out.json(&status)?;
-    Ok(Ended::Done)
+    Ok(())
+}
+
+fn nix(host: &mut NixHost, memory: &Memory, out: &mut Output) -> anyhow::Result<()> {
+    let overview = host.overview()?;
+    let under_way = memory.state.open().cloned();
+    let boots = |open: &Open| open.transaction.request.kind == TrialKind::Boot;
+    let attempts_left = match under_way.as_ref().is_some_and(boots) {
+        true => {
+            host.running()
+                .map_err(crate::session::as_anyhow)?
+                .attempts_left
+        }
+        false => None,
+    };
+    let knowledge = &memory.knowledge;
+    let known = knowledge.standings().map(|(version, _)| Known {
+        version: version.clone(),
+        known: known(knowledge, version),
+    });
+    let status = NixStatus {
+        host: host.describe(),
+        running: overview.current.clone(),
+        attempts_left,
+        under_way,
+        known: known.collect(),
+        overview,
+    };
+    print_nix(&status, knowledge, out)?;
+    out.json(&status)?;
+    Ok(())
+}
+
+/// What is known of a version, in a word or with its reason.
+fn known(knowledge: &Knowledge, version: &VersionId) -> String {
+    match knowledge.bad(version) {
+        Some(reason) => format!("bad: {reason}"),
+        None if knowledge.is_good(version) => "good".to_owned(),
+        None => "untried".to_owned(),
+    }
+}
+
+fn print_nix(status: &NixStatus, known_of: &Knowledge, out: &mut Output) -> std::io::Result<()> {
+    let overview = &status.overview;
+    out.line(&format!(
+        "{}, running {}",
+        status.host,
+        out.tone(Tone::Strong, status.running.short())
+    ))?;
+    match &status.under_way {
+        Some(open) => out.line(&under_way(open, status.attempts_left, out))?,
+        None => out.line("No upgrade is under way.")?,
+    }
+    out.line("")?;
+    out.line(&format!("current  {}", overview.current))?;
+    out.line(&format!("booted   {}", overview.booted))?;
+    match &overview.default {
+        Some(default) => out.line(&format!("default  {default}"))?,
+        None => out.line("default  none: the system profile is empty")?,
+    }
+    out.line("")?;
+    let mut table = Table::new(&["", "generation", "version", "is", "known as"]);
+    for generation in &overview.generations {
+        let version = &generation.version;
+        let is = [
+            ("current", overview.current == *version),
+            ("booted", overview.booted == *version),
+            ("default", overview.default.as_ref() == Some(version)),
+        ];
+        let is = is.into_iter().filter_map(|(word, so)| so.then_some(word));
+        table.row(vec![
+            if generation.current { "*" } else { "" }.to_owned(),
+            generation.number.to_string(),
+            version.short().to_owned(),
+            is.collect::<Vec<_>>().join(", "),
+            known(known_of, version),
+        ]);
+    }
+    table.print(out)
 }
 
 fn row(deployment: &Deployment, booted: bool, memory: &Memory) -> Row {
@@ -59,11 +167,10 @@ fn row(deployment: &Deployment, booted: bool, memory: &Memory) -> Row {
         Standing::Bad => "by hand only".to_owned(),
         Standing::Unlisted => "not".to_owned(),
     };
-    let known = match memory.knowledge.bad(&version) {
-        Some(reason) => format!("bad: {reason}"),
-        None if memory.knowledge.is_good(&version) => "good".to_owned(),
-        None if matches!(deployment.standing, Standing::Good(_)) => "taken for good".to_owned(),
-        None => "untried".to_owned(),
+    let in_order = matches!(deployment.standing, Standing::Good(_));
+    let known = match known(&memory.knowledge, &version) {
+        untried if untried == "untried" && in_order => "taken for good".to_owned(),
+        known => known,
     };
     Row {
         version,

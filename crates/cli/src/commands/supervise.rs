@@ -12,7 +12,7 @@ use crate::timeline::Printer;
 
 /// Runs the command.
 pub fn run(global: &Global) -> anyhow::Result<Ended> {
-    image::directory::begin_job();
+    machine::processes::begin_job();
     let mut session = Session::open(global)?;
     let printer = Printer { quiet: false };
     let monitor = Terminal::new(global.json);
@@ -43,6 +43,9 @@ fn go_ahead(session: &Session, monitor: &dyn Monitor) -> anyhow::Result<Option<E
         })
     };
     if open.transaction.request.kind == TrialKind::Live {
+        return go(false).map(Some);
+    }
+    if open.transaction.request.await_reboot {
         return go(false).map(Some);
     }
     let policy = session.policy()?;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use agent::Policy;
-use clap::Args;
-use engine::{Confirm, DriveError, Refusal, Request, Scope, TrialKind, TxId, VersionId};
+use clap::{Args, ValueEnum};
+use engine::{Confirm, DriveError, IfRefused, Refusal, Request, Scope, TrialKind, TxId, VersionId};
 
 use crate::args::Global;
 use crate::exit::Ended;
@@ -13,6 +13,41 @@ use crate::output::Output;
 use crate::progress::Terminal;
 use crate::session::Session;
 use crate::timeline::Printer;
+
+/// How long to wait for somebody's word where nothing says so.
+const USUAL_WAIT: Duration = Duration::from_secs(300);
+
+/// Who must agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Who {
+    /// Nobody: healthy is enough
+    Checks,
+    /// Somebody runs `backstop confirm`
+    Person,
+    /// The same, and it must be over a connection
+    Deployer,
+}
+
+/// What to do when the running system refuses a live trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Refused {
+    /// Try it at the next reboot that somebody asks for
+    Stage,
+    /// Try it by a reboot, when the policy allows one
+    Boot,
+    /// Nothing
+    Reject,
+}
+
+impl From<Refused> for IfRefused {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Stage => Self::Stage,
+            Refused::Boot => Self::Boot,
+            Refused::Reject => Self::Reject,
+        }
+    }
+}
 
 /// The options of a trial. What is not given is the policy's.
 #[derive(Debug, Clone, Args)]
@@ -27,6 +62,10 @@ pub struct TrialArgs {
     /// found healthy (90s, 5m, 2h)
     #[arg(long, value_name = "TIME", value_parser = time)]
     confirm_within: Option<Duration>,
+    /// Who must agree that it is good; by a person or a deployer, over a connection
+    /// that is newer than it
+    #[arg(long, value_enum, value_name = "WHO")]
+    confirm_by: Option<Who>,
     /// How often it may be booted before it is given up (1 to 9)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=9))]
     attempts: Option<u8>,
@@ -36,6 +75,12 @@ pub struct TrialArgs {
     /// How long a live activation and its checks may take
     #[arg(long, value_name = "TIME", value_parser = time)]
     check_deadline: Option<Duration>,
+    /// What to do when the running system refuses a live trial
+    #[arg(long, value_enum, value_name = "WHAT")]
+    if_refused: Option<Refused>,
+    /// Leave the reboot that tries it to somebody else
+    #[arg(long, conflicts_with = "live")]
+    no_reboot: bool,
     /// Try it although it is known to be bad
     #[arg(long)]
     force: bool,
@@ -57,14 +102,53 @@ impl TrialArgs {
         if self.boot {
             request.kind = TrialKind::Boot;
         }
-        if let Some(within) = self.confirm_within {
-            request.confirm = Confirm::Person { within };
+        request.confirm = self.confirm(request.confirm);
+        if let Some(refused) = self.if_refused {
+            request.if_refused = refused.into();
         }
+        request.await_reboot = self.no_reboot;
         request.attempts = self.attempts.unwrap_or(request.attempts);
         request.boot_deadline = self.boot_deadline.unwrap_or(request.boot_deadline);
         request.check_deadline = self.check_deadline.unwrap_or(request.check_deadline);
         request.forced = self.force;
         request
+    }
+
+    /// Whose word is needed, with the policy's on what was not given.
+    fn confirm(&self, policy: Confirm) -> Confirm {
+        let by = self.confirm_by.unwrap_or(match policy {
+            Confirm::Deployer { .. } => Who::Deployer,
+            Confirm::Checks if self.confirm_within.is_none() => Who::Checks,
+            _ => Who::Person,
+        });
+        let within = self.confirm_within.or(policy.within());
+        let within = within.unwrap_or(USUAL_WAIT);
+        match by {
+            Who::Checks => Confirm::Checks,
+            Who::Person => Confirm::Person { within },
+            Who::Deployer => Confirm::Deployer { within },
+        }
+    }
+
+    /// The same options for an action that has a kind of trial by itself.
+    pub fn of_kind(mut self, kind: TrialKind) -> Self {
+        self.live = kind == TrialKind::Live;
+        self.boot = kind == TrialKind::Boot;
+        self
+    }
+
+    /// The same options for an action that reboots nothing.
+    pub fn without_reboot(mut self) -> Self {
+        self.no_reboot = true;
+        self
+    }
+
+    /// The same options for an action that is not for good: somebody must say that
+    /// it is to be kept.
+    pub fn kept_only_by_word(mut self, within: Duration) -> Self {
+        self.confirm_by = self.confirm_by.or(Some(Who::Person));
+        self.confirm_within = self.confirm_within.or(Some(within));
+        self
     }
 
     /// Begins the transaction, leaves it to the supervisor and reads its journal

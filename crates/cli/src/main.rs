@@ -10,6 +10,7 @@ mod follow;
 mod host;
 mod output;
 mod progress;
+mod rollout_view;
 mod session;
 mod timeline;
 

@@ -1,7 +1,8 @@
 //! `backstop confirm`.
 
 use anyhow::bail;
-use engine::{Event, Pause, Scope};
+use clap::Args;
+use engine::{Event, Pause, Scope, TxId};
 use machine::Connection;
 
 use crate::args::Global;
@@ -11,12 +12,21 @@ use crate::progress::Terminal;
 use crate::session::Session;
 use crate::timeline::Printer;
 
+/// What `backstop confirm` takes.
+#[derive(Debug, Args)]
+pub struct ConfirmArgs {
+    /// Confirm this upgrade and no other
+    #[arg(long, value_name = "UPGRADE")]
+    upgrade: Option<TxId>,
+}
+
 /// Runs the command.
-pub fn run(global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
+pub fn run(args: ConfirmArgs, global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
     let mut session = Session::open(global)?;
-    let Some(tx) = session.journal.load()?.state.tx() else {
+    let Some(open) = session.journal.load()?.state.tx() else {
         bail!("nothing is on trial, so there is nothing to confirm");
     };
+    let tx = args.upgrade.unwrap_or(open);
     let connected_ms = match machine::connection() {
         Connection::Local => None,
         Connection::Ssh(since) => Some(u64::try_from(since.as_millis())?),

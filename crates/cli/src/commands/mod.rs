@@ -10,6 +10,8 @@ mod check;
 mod confirm;
 mod deadman;
 mod demo;
+mod fleet;
+mod follow;
 mod forgive;
 mod health;
 mod history;
@@ -22,6 +24,7 @@ mod settle;
 mod status;
 mod supervise;
 mod switch;
+mod target;
 mod tree;
 mod trial;
 mod upgrade;
@@ -37,7 +40,7 @@ pub enum Command {
     /// Try a version by name; keep it or put the host back
     Switch(switch::SwitchArgs),
     /// Say that the version on trial is good, over a connection opened after the change
-    Confirm,
+    Confirm(confirm::ConfirmArgs),
     /// End a trial, or go back to the last good version
     Rollback(rollback::RollbackArgs),
     /// Run the health checks now
@@ -51,6 +54,8 @@ pub enum Command {
     Nix(nix::NixCommand),
     /// Put the first version on a disk, an image file or a directory
     Install(install::InstallArgs),
+    /// Upgrade many hosts over SSH, in waves, each on trial
+    Fleet(fleet::FleetArgs),
     /// Make plain root filesystems deployable
     #[command(subcommand)]
     Tree(tree::TreeCommand),
@@ -70,6 +75,12 @@ pub enum Command {
     /// Run by a timer when a time is over
     #[command(hide = true)]
     Deadman(deadman::DeadmanArgs),
+    /// Read an upgrade's journal aloud until it ends
+    #[command(hide = true)]
+    Follow(follow::FollowArgs),
+    /// The host's end of a deployer's connection
+    #[command(hide = true)]
+    Target,
     /// Cut a directory machine's power and start it again
     #[command(hide = true)]
     PowerCycle(power_cycle::PowerCycleArgs),
@@ -82,13 +93,14 @@ pub fn run(args: Args, out: &mut Output) -> anyhow::Result<Ended> {
         Command::Status => status::run(global, out),
         Command::Upgrade(args) => upgrade::run(args, global, out),
         Command::Switch(args) => switch::run(args, global, out),
-        Command::Confirm => confirm::run(global, out),
+        Command::Confirm(args) => confirm::run(args, global, out),
         Command::Rollback(args) => rollback::run(args, global, out),
         Command::Check(args) => check::run(args, global, out),
         Command::History(args) => history::run(args, global, out),
         Command::Forgive(args) => forgive::run(args, global, out),
         Command::Nix(command) => nix::run(command, global, out),
         Command::Install(args) => install::run(args, global, out),
+        Command::Fleet(args) => fleet::run(args, global, out),
         Command::Tree(command) => tree::run(command, global, out),
         Command::Repo(args) => repo::run(args, global, out),
         Command::Demo(args) => demo::run(args, global, out),
@@ -96,6 +108,8 @@ pub fn run(args: Args, out: &mut Output) -> anyhow::Result<Ended> {
         Command::Settle => settle::run(global),
         Command::Health => health::run(global, out),
         Command::Deadman(args) => deadman::run(args, global),
+        Command::Follow(args) => follow::run(args, global, out),
+        Command::Target => target::run(),
         Command::PowerCycle(args) => power_cycle::run(args, global),
     }
 }

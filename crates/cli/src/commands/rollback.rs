@@ -18,6 +18,9 @@ use crate::timeline::Printer;
 /// What `backstop rollback` takes.
 #[derive(Debug, Args)]
 pub struct RollbackArgs {
+    /// Why, for those who read the history later
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     #[command(flatten)]
     trial: TrialArgs,
 }
@@ -26,8 +29,12 @@ pub struct RollbackArgs {
 /// to the good version before, and the one that runs is remembered as bad.
 pub fn run(args: RollbackArgs, global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
     let mut session = Session::open(global)?;
+    let by = match &args.reason {
+        Some(reason) => format!("{}: {reason}", who()),
+        None => who(),
+    };
     if let Some(tx) = session.journal.load()?.state.tx() {
-        let event = Event::Aborted { tx, by: who() };
+        let event = Event::Aborted { tx, by };
         let pause = feed(&mut session, event, global)?;
         if matches!(pause, Pause::Supervisor(_)) {
             // What is left takes long: the checks after going back.
@@ -47,7 +54,7 @@ pub fn run(args: RollbackArgs, global: &Global, out: &mut Output) -> anyhow::Res
     };
     let event = Event::Condemned {
         version: running,
-        by: who(),
+        by,
     };
     feed(&mut session, event, global)?;
     let policy = session.policy()?;

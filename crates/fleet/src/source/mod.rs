@@ -1,0 +1,5 @@
+//! Where versions come from, and how they get to a host.
+
+pub(crate) mod image;
+pub(crate) mod nix;
+pub(crate) mod objects;

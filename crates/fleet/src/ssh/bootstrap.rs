@@ -1,0 +1,201 @@
+//! Bringing backstop along.
+//!
+//! The host needs nothing but a shell and the programs of POSIX's base that every
+//! host has (`mkdir`, `head`, `mv`, `sha256sum` of coreutils or busybox). A script
+//! looks for the program under its digest; if it is not there, whole, it takes it
+//! from its standard input, checks it and publishes it by a rename; then it becomes
+//! the program.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Result};
+
+/// No program is longer.
+const LONGEST: u64 = 1 << 30;
+
+/// A backstop that hosts can be given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bring {
+    pub(super) path: PathBuf,
+    pub(super) digest: String,
+    pub(super) size: u64,
+    pub(super) arch: &'static str,
+}
+
+/// The programs that can be brought along, each looked at only once.
+#[derive(Debug, Default)]
+pub struct Programs {
+    known: Mutex<BTreeMap<PathBuf, Arc<Bring>>>,
+}
+
+impl Programs {
+    /// The programs for a host that says which, or this program itself.
+    ///
+    /// # Errors
+    /// One of them can't be read, or is none.
+    pub(super) fn for_host(&self, said: &BTreeMap<String, PathBuf>) -> Result<Vec<Arc<Bring>>> {
+        if !said.is_empty() {
+            return said.values().map(|path| self.look(path)).collect();
+        }
+        if let Some(path) = std::env::var_os("BACKSTOP_FLEET_PROGRAM") {
+            return Ok(vec![self.look(Path::new(&path))?]);
+        }
+        let own = Path::new("/proc/self/exe");
+        let own = std::fs::canonicalize(own).map_err(Error::file("find", own))?;
+        Ok(vec![self.look(&beside(&own))?])
+    }
+
+    fn look(&self, path: &Path) -> Result<Arc<Bring>> {
+        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(bring) = known.get(path) {
+            return Ok(bring.clone());
+        }
+        let bring = Arc::new(read(path).map_err(Error::file("use the program", path))?);
+        known.insert(path.to_owned(), bring.clone());
+        Ok(bring)
+    }
+}
+
+/// A static build that is installed beside the program, or the program itself.
+fn beside(own: &Path) -> PathBuf {
+    let fixed = own.with_file_name("backstop-static");
+    if fixed.is_file() {
+        fixed
+    } else {
+        own.to_owned()
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<Bring> {
+    let mut file = std::fs::File::open(path)?;
+    let mut head = [0; 20];
+    file.read_exact(&mut head)?;
+    let wrong = |why: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, why.to_owned());
+    let arch = arch(&head).ok_or_else(|| wrong("it is no program for a Linux host"))?;
+    file.rewind()?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    let mut size = 0;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        size += read as u64;
+        if size > LONGEST {
+            return Err(wrong("it is longer than 1 GiB"));
+        }
+        hasher.update(&buffer[..read]);
+    }
+    let digest = hasher.finalize();
+    Ok(Bring {
+        path: path.to_owned(),
+        digest: digest.iter().map(|b| format!("{b:02x}")).collect(),
+        size,
+        arch,
+    })
+}
+
+/// The processor of an ELF file, as `uname -m` calls it.
+fn arch(head: &[u8; 20]) -> Option<&'static str> {
+    if !head.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    match u16::from_le_bytes([head[18], head[19]]) {
+        62 => Some("x86_64"),
+        183 => Some("aarch64"),
+        243 => Some("riscv64"),
+        _ => None,
+    }
+}
+
+/// The script that finds or takes the program and becomes it. Its lines to us
+/// begin with `mark`, since a host may print what it likes at a login.
+pub(super) fn script(mark: &str, dir: &Path, programs: &[Arc<Bring>]) -> String {
+    let mut cases = String::new();
+    for program in programs {
+        let Bring {
+            arch, digest, size, ..
+        } = &**program;
+        cases.push_str(&format!("{arch}) h={digest}; n={size};; "));
+    }
+    let dir = dir.display();
+    format!(
+        r#"umask 022; a=$(uname -m); case $a in {cases}*) echo "{mark} arch $a"; exit 1;; esac
+d={dir}/$h; b=$d/backstop
+ok() {{ [ "$(sha256sum <"$1" 2>/dev/null)" = "$h  -" ]; }}
+if ! {{ [ -x "$b" ] && ok "$b"; }}; then
+mkdir -p "$d" && t=$(mktemp "$d/.upload.XXXXXX") || {{ echo "{mark} cannot write to $d"; exit 1; }}
+trap "rm -f $t" EXIT HUP INT TERM
+echo "{mark} send $h"
+head -c $n >"$t" || {{ echo "{mark} cannot write to $d"; exit 1; }}
+ok "$t" || {{ echo "{mark} cannot take backstop: it arrived damaged, or the disk of $d is full"; exit 1; }}
+chmod 755 "$t" && sync "$t" && mv -f "$t" "$b" && sync "$d" || {{ echo "{mark} cannot put backstop into $d"; exit 1; }}
+trap - EXIT HUP INT TERM
+fi
+"$b" --version >/dev/null 2>&1 || {{ echo "{mark} cannot run $b: is it linked statically, and may programs run there?"; exit 1; }}
+echo "{mark} run"
+exec "$b" target"#
+    )
+}
+
+/// The command line for the host's login shell, whatever shell that is: nothing
+/// in the script needs more quoting than single quotes.
+pub(super) fn command_line(script: &str, sudo: Option<&str>) -> String {
+    match sudo {
+        Some(options) => format!("exec sudo {options} -- sh -c '{script}'"),
+        None => format!("exec sh -c '{script}'"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn our_own_program_can_be_brought() {
+        let programs = Programs::default();
+        let own = std::env::current_exe().unwrap();
+        let bring = programs.look(&own).unwrap();
+        assert_eq!(bring.arch, std::env::consts::ARCH);
+        assert_eq!(bring.digest.len(), 64);
+        assert!(programs.look(Path::new("/etc/hostname")).is_err());
+    }
+
+    #[test]
+    fn the_script_is_one_that_shells_understand() {
+        let bring = Arc::new(Bring {
+            path: "/x".into(),
+            digest: "0".repeat(64),
+            size: 3,
+            arch: "x86_64",
+        });
+        let script = script("MARK", Path::new("/var/lib/backstop/bin"), &[bring]);
+        assert!(!script.contains('\''), "it is put between single quotes");
+        let checked = Command::new("sh")
+            .args(["-n", "-c", &script])
+            .status()
+            .unwrap();
+        assert!(checked.success());
+        let line = command_line(&script, Some("-S -p PROMPT"));
+        let checked = Command::new("sh")
+            .args(["-n", "-c", &line])
+            .status()
+            .unwrap();
+        assert!(checked.success());
+    }
+
+    #[test]
+    fn a_host_of_another_kind_is_told_apart() {
+        let script = script("MARK", Path::new("/nonexistent"), &[]);
+        let out = Command::new("sh").args(["-c", &script]).output().unwrap();
+        let text = String::from_utf8_lossy(&out.stdout);
+        assert_eq!(text.trim(), format!("MARK arch {}", std::env::consts::ARCH));
+    }
+}

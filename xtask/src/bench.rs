@@ -5,8 +5,9 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -26,6 +27,8 @@ struct Work {
     name: &'static str,
     /// A repository that must be there, beside `repo`.
     into: Option<&'static str>,
+    /// Whether that repository has the served one as its remote.
+    served: bool,
     ostree: &'static [&'static str],
     backstop: &'static [&'static str],
 }
@@ -33,40 +36,46 @@ struct Work {
 /// One round, in this order: each piece builds on those before it. Nothing is
 /// removed within a round: ext4 searches long for an inode that was not in use a
 /// minute ago, and who comes after a removal pays for it.
-const WORKS: [Work; 8] = [
+const WORKS: [Work; 9] = [
     Work {
         name: "commit",
         into: None,
+        served: false,
         ostree: &["commit", "--repo=repo", "-b", "main", "tree"],
         backstop: &["commit", "--repo=repo", "-b", "main", "tree"],
     },
     Work {
         name: "commit again, nothing new",
         into: None,
+        served: false,
         ostree: &["commit", "--repo=repo", "-b", "main", "tree"],
         backstop: &["commit", "--repo=repo", "-b", "main", "tree"],
     },
     Work {
         name: "fsck",
         into: None,
+        served: false,
         ostree: &["fsck", "-q", "--repo=repo"],
         backstop: &["fsck", "--repo=repo"],
     },
     Work {
         name: "checkout, hard links",
         into: None,
+        served: false,
         ostree: &["checkout", "-H", "--repo=repo", "main", "links"],
         backstop: &["checkout", "-H", "--repo=repo", "main", "links"],
     },
     Work {
         name: "checkout, copies",
         into: None,
+        served: false,
         ostree: &["checkout", "-C", "--repo=repo", "main", "copies"],
         backstop: &["checkout", "-C", "--repo=repo", "main", "copies"],
     },
     Work {
         name: "pull-local, verified, links",
         into: Some("verified"),
+        served: false,
         ostree: &[
             "pull-local",
             "--untrusted",
@@ -79,12 +88,21 @@ const WORKS: [Work; 8] = [
     Work {
         name: "pull-local, trusted, links",
         into: Some("trusted"),
+        served: false,
         ostree: &["pull-local", "--repo=trusted", "repo", "main"],
         backstop: &["pull-local", "--trusted", "--repo=trusted", "repo", "main"],
     },
     Work {
+        name: "pull over HTTP, archive to bare",
+        into: Some("pulled"),
+        served: true,
+        ostree: &["pull", "--repo=pulled", "origin", "main"],
+        backstop: &["pull", "--repo=pulled", "origin", "main"],
+    },
+    Work {
         name: "prune, nothing to do",
         into: None,
+        served: false,
         ostree: &["prune", "--repo=repo"],
         backstop: &["prune", "--repo=repo"],
     },
@@ -184,10 +202,23 @@ fn one_round(
         std::fs::create_dir(dir(program))?;
         init(program, backstop, &dir(program), "repo")?;
     }
+    let served = Served::start(scratch, backstop, tree)?;
     for (work, taken) in WORKS.iter().zip(taken) {
         for program in programs {
             if let Some(repo) = work.into {
                 init(program, backstop, &dir(program), repo)?;
+                if work.served {
+                    let repo = format!("--repo={repo}");
+                    let args = [
+                        "remote",
+                        "add",
+                        &repo,
+                        "--no-gpg-verify",
+                        "origin",
+                        &served.url,
+                    ];
+                    measure(program, backstop, &dir(program), args.map(OsStr::new))?;
+                }
             }
             let args = match program {
                 Program::Ostree => work.ostree,
@@ -204,6 +235,46 @@ fn one_round(
         }
     }
     Ok(())
+}
+
+/// The tree in an archive, behind our own server, for both programs; the server's time
+/// counts in neither's.
+struct Served {
+    url: String,
+    server: Child,
+}
+
+impl Served {
+    fn start(scratch: &Scratch, backstop: &Path, tree: &Path) -> anyhow::Result<Self> {
+        let dir = scratch.dir();
+        let run = |args: &[&OsStr]| {
+            measure(Program::Backstop, backstop, &dir, args.iter().copied()).map(|_| ())
+        };
+        let repo = OsStr::new("--repo=served");
+        run(&["init".as_ref(), repo, "--mode=archive".as_ref()])?;
+        let to_main = ["commit".as_ref(), repo, "-b".as_ref(), "main".as_ref()];
+        run(&[&to_main[..], &[tree.as_os_str()]].concat())?;
+        run(&["summary".as_ref(), repo, "-u".as_ref()])?;
+        let mut server = Command::new(backstop)
+            .args(["repo", "serve", "--repo=served", "--port=0"])
+            .args(["--address=127.0.0.1"])
+            .current_dir(&dir)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let out = server.stdout.take().context("no output")?;
+        let mut line = String::new();
+        std::io::BufReader::new(out).read_line(&mut line)?;
+        let url = line.split_whitespace().last().unwrap_or_default();
+        let url = url.to_owned();
+        Ok(Self { url, server })
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
 }
 
 /// Makes a repository: bare as root, else bare-user.

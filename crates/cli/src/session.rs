@@ -21,8 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The host that a command works on, with its journal.
 #[derive(Debug)]
 pub struct Session {
-    /// The door to the disk.
-    pub fs: Arc<dyn Fs>,
     /// Who does the work.
     pub host: AnyHost,
     /// What is remembered.
@@ -43,8 +41,8 @@ impl Session {
                 .map_err(anyhow::Error::from),
         };
         let host = opened.with_context(|| format!("cannot open the host at {}", root.display()))?;
-        let journal = Journal::new(fs.clone(), &host.memory(root));
-        Ok(Self { fs, host, journal })
+        let journal = Journal::new(fs, &host.memory(root));
+        Ok(Self { host, journal })
     }
 
     /// A driver for this host.

@@ -27,8 +27,18 @@ pub enum Error {
         /// Why not.
         source: ostree::Error,
     },
+    /// The remote that versions come from.
+    #[error("cannot use the remote {name}, from which versions come")]
+    Remote {
+        /// Its name.
+        name: String,
+        /// Why not.
+        source: Box<fetch::Error>,
+    },
     /// A source that names nothing.
-    #[error("`{0}` names no source of versions: write REPOSITORY:REF, such as /srv/repo:debian/12")]
+    #[error(
+        "`{0}` names no source of versions: write REPOSITORY:REF, such as /srv/repo:debian/12, or REMOTE:REF"
+    )]
     BadSource(String),
     /// A name that is no commit.
     #[error("`{0}` is no commit of an OSTree-format repository")]

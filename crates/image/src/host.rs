@@ -61,6 +61,11 @@ impl ImageHost {
         })
     }
 
+    /// The door to the disk.
+    pub(crate) fn fs(&self) -> Arc<dyn Fs> {
+        Arc::clone(&self.fs)
+    }
+
     /// The deployments.
     #[must_use]
     pub fn sysroot(&self) -> &Sysroot {
@@ -157,6 +162,9 @@ impl ImageHost {
     fn pull(&self, transaction: &Transaction, monitor: &dyn Monitor) -> Result<()> {
         let target = transaction.target();
         let checksum = commit(target)?;
+        if self.pull_from_remote(transaction, &checksum, monitor)? {
+            return Ok(());
+        }
         let text = &transaction.request.source;
         let source: Source = text.parse().map_err(|_| Error::Unavailable {
             version: target.clone(),

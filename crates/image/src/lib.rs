@@ -11,6 +11,7 @@ pub mod directory;
 mod error;
 pub mod host;
 mod live;
+mod remote;
 pub mod source;
 
 pub use directory::{Directory, DirectoryConfig};

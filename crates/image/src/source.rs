@@ -11,10 +11,11 @@ use ostree::{Checksum, Repo};
 
 use crate::{Error, Result};
 
-/// A repository on this machine and a revision in it; written `REPOSITORY:REF`.
+/// A repository on this machine, or a remote of the host's own, and a revision in it;
+/// written `REPOSITORY:REF` or `REMOTE:REF`. See [`crate::ImageHost::resolve`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// The repository's directory.
+    /// The repository's directory, or the remote's name.
     pub repo: PathBuf,
     /// A ref, a commit, or the beginning of one.
     pub rev: String,

@@ -78,7 +78,11 @@ pub const NIX: &[Need] = &[
 ];
 
 /// For comparing with Debian's own `ostree`.
-pub const ORACLE: &[Need] = &[program("ostree", "ostree"), program("attr", "getfattr")];
+pub const ORACLE: &[Need] = &[
+    program("ostree", "ostree"),
+    program("attr", "getfattr"),
+    program("openssl", "openssl"),
+];
 
 /// The packages of `needs` that are not there, each once.
 #[must_use]

@@ -14,6 +14,7 @@ use crate::args::Global;
 use crate::exit::Ended;
 use crate::host::AnyHost;
 use crate::output::Output;
+use crate::progress::Terminal;
 use crate::session::Session;
 
 /// What `backstop upgrade` takes.
@@ -74,16 +75,19 @@ pub fn run(args: UpgradeArgs, global: &Global, out: &mut Output) -> anyhow::Resu
 fn follow(session: &Session, policy: &Policy, global: &Global) -> anyhow::Result<Option<Wanted>> {
     let upgrade = &policy.upgrade;
     match &session.host {
-        AnyHost::Image(_) => {
-            let (Some(repo), Some(rev)) = (&upgrade.source, &upgrade.reference) else {
+        AnyHost::Image(host) => {
+            let source = match (&upgrade.source, &upgrade.reference) {
+                (Some(repo), Some(rev)) => Some(Source {
+                    repo: repo.into(),
+                    rev: rev.clone(),
+                }),
+                _ => host.followed()?,
+            };
+            let Some(source) = source else {
                 return Ok(None);
             };
-            let source = Source {
-                repo: repo.into(),
-                rev: rev.clone(),
-            };
             Ok(Some(Wanted {
-                version: source.resolve(session.fs.clone())?,
+                version: host.resolve(&source, &Terminal::new(global.json))?,
                 source: source.to_string(),
                 provenance: BTreeMap::new(),
             }))

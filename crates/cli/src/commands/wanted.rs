@@ -7,7 +7,7 @@ use agent::Policy;
 use anyhow::{Context, bail};
 use clap::Args;
 use engine::VersionId;
-use image::Source;
+use image::{ImageHost, Source};
 use nix::flake::{BuildOptions, FlakeHost};
 use nix::{NixHost, StorePath};
 
@@ -67,7 +67,7 @@ impl WantedArgs {
             (AnyHost::Image(_), Some(_), _) => {
                 bail!("a flake's systems are for Nix hosts, and this is an image host")
             }
-            (AnyHost::Image(_), None, Some(name)) => of_image(session, policy, name),
+            (AnyHost::Image(host), None, Some(name)) => of_image(host, policy, name, global),
             (_, None, None) => bail!("no version was named"),
         }
     }
@@ -121,9 +121,14 @@ pub fn built(
     })
 }
 
-fn of_image(session: &Session, policy: &Policy, name: &str) -> anyhow::Result<Wanted> {
+fn of_image(
+    host: &ImageHost,
+    policy: &Policy,
+    name: &str,
+    global: &Global,
+) -> anyhow::Result<Wanted> {
     let source = match (name.parse::<Source>(), &policy.upgrade.source) {
-        (Ok(source), _) if source.repo.is_dir() => source,
+        (Ok(source), _) if source.repo.is_dir() || host.has_remote(&source)? => source,
         (_, Some(repo)) => Source {
             repo: repo.into(),
             rev: name.to_owned(),
@@ -133,7 +138,7 @@ fn of_image(session: &Session, policy: &Policy, name: &str) -> anyhow::Result<Wa
         })?,
     };
     Ok(Wanted {
-        version: source.resolve(session.fs.clone())?,
+        version: host.resolve(&source, &Terminal::new(global.json))?,
         source: source.to_string(),
         provenance: BTreeMap::new(),
     })

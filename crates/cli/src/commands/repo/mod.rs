@@ -20,10 +20,14 @@ mod init;
 mod log;
 mod ls;
 mod prune;
+mod pull;
 mod pull_local;
 mod refs;
+mod remote;
 mod rev_parse;
+mod serve;
 mod show;
+mod summary;
 
 /// Work on a repository of system versions.
 #[derive(Debug, Args)]
@@ -66,6 +70,14 @@ pub enum RepoCommand {
     Fsck(fsck::Fsck),
     /// Fetch versions from another repository on this machine
     PullLocal(pull_local::PullLocal),
+    /// Fetch versions from a remote
+    Pull(pull::Pull),
+    /// Say where versions come from
+    Remote(remote::RemoteArgs),
+    /// Show or write the list of all refs
+    Summary(summary::SummaryArgs),
+    /// Let others pull over HTTP
+    Serve(serve::Serve),
     /// Remove what no version needs
     Prune(prune::Prune),
     /// Print the checksums that names stand for
@@ -109,6 +121,10 @@ pub fn run(args: RepoArgs, global: &Global, out: &mut Output) -> anyhow::Result<
         RepoCommand::Diff(command) => command.run(cx),
         RepoCommand::Fsck(command) => command.run(cx),
         RepoCommand::PullLocal(command) => command.run(cx),
+        RepoCommand::Pull(command) => command.run(cx),
+        RepoCommand::Remote(command) => command.run(cx),
+        RepoCommand::Summary(command) => command.run(cx),
+        RepoCommand::Serve(command) => command.run(cx),
         RepoCommand::Prune(command) => command.run(cx),
         RepoCommand::RevParse(command) => command.run(cx),
     }

@@ -1,0 +1,185 @@
+//! A remote within reach: its small files.
+
+use std::path::{Path, PathBuf};
+
+use ostree::{Checksum, Remote, check_ref_name};
+use reqwest::Client;
+use tokio::runtime::Runtime;
+
+use crate::address::{Address, Base, MAX_MIRROR_LIST, mirrors};
+use crate::attempt::Outcome;
+use crate::client::ClientSettings;
+use crate::near;
+use crate::transfer::{Memory, Mirrors, transfer};
+use crate::{Error, NetOptions, Result};
+
+/// The longest `config` or ref that is read.
+const MAX_SMALL: u64 = 1 << 20;
+
+/// Where the files of a remote come from.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// A directory of this machine.
+    Near(PathBuf),
+    /// Servers: for what changes (refs, summary), and for objects.
+    Far { metadata: Mirrors, content: Mirrors },
+}
+
+/// A remote within reach.
+#[derive(Debug)]
+pub struct Connection {
+    remote: Remote,
+    pub(crate) net: NetOptions,
+    pub(crate) settings: ClientSettings,
+    pub(crate) place: Place,
+    runtime: Runtime,
+    client: Client,
+}
+
+/// A runtime of one thread, for the network.
+pub(crate) fn runtime(remote: &str) -> Result<Runtime> {
+    let built = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    built.map_err(|e| Error::Setup {
+        remote: remote.to_owned(),
+        source: e.into(),
+    })
+}
+
+impl Connection {
+    /// Gets ready to talk to a remote; a list of mirrors is fetched now.
+    ///
+    /// # Errors
+    /// Settings that cannot be used; the list of mirrors cannot be had.
+    pub fn open(remote: &Remote, net: &NetOptions) -> Result<Self> {
+        if let Some(state) = remote.unconfigured_state() {
+            return Err(Error::Unconfigured {
+                remote: remote.name().to_owned(),
+                state: state.to_owned(),
+            });
+        }
+        let url = match &net.url {
+            Some(url) => url,
+            None => remote.url()?,
+        };
+        let metadata = Address::parse(url)?;
+        let content = match remote.get("contenturl").filter(|_| net.url.is_none()) {
+            Some(url) => Address::parse(url)?,
+            None => metadata.clone(),
+        };
+        // A list of mirrors may name encrypted ones.
+        let lists = [&metadata, &content];
+        let encrypted = lists
+            .iter()
+            .any(|a| a.is_encrypted() || matches!(a, Address::MirrorList(_)));
+        let settings = ClientSettings::new(remote, net, encrypted)?;
+        let mut connection = Self {
+            remote: remote.clone(),
+            net: net.clone(),
+            client: settings.build()?,
+            settings,
+            place: Place::Near(PathBuf::new()),
+            runtime: runtime(remote.name())?,
+        };
+        connection.place = match (metadata, content) {
+            (Address::File(path), _) => Place::Near(path),
+            (metadata, content) => Place::Far {
+                metadata: Mirrors::new(connection.bases(metadata)?),
+                content: Mirrors::new(connection.bases(content)?),
+            },
+        };
+        Ok(connection)
+    }
+
+    fn bases(&self, address: Address) -> Result<Vec<Base>> {
+        match address {
+            Address::Http(base) => Ok(vec![base]),
+            Address::File(path) => Err(Error::Address {
+                url: path.display().to_string(),
+                why: "objects cannot be near when refs are far",
+            }),
+            Address::MirrorList(url) => {
+                let here = Mirrors::new(vec![Base::exactly(url.clone())]);
+                let list = self.fetch(&here, "", MAX_MIRROR_LIST)?;
+                let list = list.unwrap_or_default();
+                mirrors(&String::from_utf8_lossy(&list), &url)
+            }
+        }
+    }
+
+    /// The remote.
+    #[must_use]
+    pub fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
+    /// The directory, if the remote is one of this machine.
+    #[must_use]
+    pub fn near(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Near(path) => Some(path),
+            Place::Far { .. } => None,
+        }
+    }
+
+    fn fetch(&self, from: &Mirrors, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        let mut sink = Memory::new(limit);
+        let transfer = transfer(&self.client, from, path, &mut sink, &self.net);
+        match self.runtime.block_on(transfer)? {
+            (Outcome::Complete, _) => Ok(Some(sink.bytes)),
+            (Outcome::Absent, _) => Ok(None),
+        }
+    }
+
+    /// A file that may change, such as the summary, by its path in the repository;
+    /// `None` when there is none.
+    ///
+    /// # Errors
+    /// The network's, or that it is longer than `limit` bytes.
+    pub fn get(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        match &self.place {
+            Place::Near(root) => near::read(root, path, limit),
+            Place::Far { metadata, .. } => self.fetch(metadata, path, limit),
+        }
+    }
+
+    /// A file that never changes, such as a part of a static delta.
+    ///
+    /// # Errors
+    /// The network's, or that it is longer than `limit` bytes.
+    pub fn get_content(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        match &self.place {
+            Place::Near(root) => near::read(root, path, limit),
+            Place::Far { content, .. } => self.fetch(content, path, limit),
+        }
+    }
+
+    /// The commit that a ref of the remote names, from the ref's own file.
+    ///
+    /// # Errors
+    /// The network's; a name that cannot be one; what is there is no checksum.
+    pub fn ref_file(&self, name: &str) -> Result<Option<Checksum>> {
+        check_ref_name(name)?;
+        let Some(bytes) = self.get(&format!("refs/heads/{name}"), MAX_SMALL)? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let parsed = text.trim_end().parse();
+        let damaged = ostree::Error::DamagedRef(format!("{}:{name}", self.remote.name()));
+        Ok(Some(parsed.map_err(|_| damaged)?))
+    }
+
+    /// The word for the remote's mode in its `config`, if that can be seen.
+    pub(crate) fn mode_word(&self) -> Result<Option<String>> {
+        let Some(bytes) = self.get("config", MAX_SMALL)? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let mode = text.lines().find_map(|line| {
+            let (key, value) = line.split_once('=')?;
+            (key.trim() == "mode").then(|| value.trim().to_owned())
+        });
+        Ok(mode)
+    }
+}

@@ -1,0 +1,205 @@
+//! A session's requests, many at once.
+//!
+//! Each of a few threads has a runtime, a client and connections of its own, and
+//! does with what arrives what is to be done (inflate, hash, write) right where it
+//! arrives: so nothing is handed from thread to thread, and whoever cannot keep up
+//! reads no more.
+
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use ostree::session::{Next, PullSession, Receiver, Request, Scratch};
+use reqwest::{Client, Version};
+use tokio::sync::Notify;
+
+use crate::attempt::{Failure, Outcome, Sink};
+use crate::connection::{Connection, Place, runtime};
+use crate::transfer::{Mirrors, transfer};
+use crate::{NetOptions, Result, near};
+
+/// Threads that download.
+const THREADS: usize = 4;
+/// Requests under way at once, where each needs a connection.
+const IN_FLIGHT: usize = 16;
+/// How many times more where they share one.
+const SHARED: usize = 4;
+
+/// What the threads share.
+struct Shared<'a, 'r> {
+    session: &'a PullSession<'r>,
+    connection: &'a Connection,
+    content: &'a Mirrors,
+    stop: AtomicBool,
+    changed: Notify,
+    error: Mutex<Option<crate::Error>>,
+}
+
+/// Brings all that a session wants.
+pub(crate) fn download(session: &PullSession<'_>, connection: &Connection) -> Result<()> {
+    let content = match &connection.place {
+        Place::Near(root) => return near::download(session, root),
+        Place::Far { content, .. } => content,
+    };
+    let shared = Shared {
+        session,
+        connection,
+        content,
+        stop: AtomicBool::new(false),
+        changed: Notify::new(),
+        error: Mutex::new(None),
+    };
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS));
+    let in_flight = connection.net.in_flight.unwrap_or(IN_FLIGHT).max(1);
+    let threads = cores.min(in_flight);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| shared.run(in_flight.div_ceil(threads)));
+        }
+    });
+    let error = shared.error.into_inner();
+    match error.unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+impl Shared<'_, '_> {
+    /// A thread's work.
+    fn run(&self, in_flight: usize) {
+        if let Err(e) = self.work(in_flight) {
+            let mut error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+            error.get_or_insert(e);
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        self.changed.notify_waiters();
+    }
+
+    fn work(&self, in_flight: usize) -> Result<()> {
+        let runtime = runtime(self.connection.remote().name())?;
+        let lane = Lane {
+            session: self.session,
+            client: self.connection.settings.build()?,
+            content: self.content,
+            net: &self.connection.net,
+            scratch: RefCell::new(Scratch::new()),
+            shares: Cell::new(false),
+        };
+        runtime.block_on(self.pump(&lane, in_flight))
+    }
+
+    /// Keeps requests under way until all is done or something failed.
+    async fn pump(&self, lane: &Lane<'_, '_>, in_flight: usize) -> Result<()> {
+        let mut under_way = FuturesUnordered::new();
+        let fixed = lane.net.in_flight.is_some();
+        loop {
+            // Made before the look at the queue, so that no change is missed.
+            let changed = self.changed.notified();
+            let most = match lane.shares.get() && !fixed {
+                true => in_flight * SHARED,
+                false => in_flight,
+            };
+            let mut again = false;
+            while under_way.len() < most && !again {
+                if self.stop.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                let next = self.session.next(&mut lane.scratch.borrow_mut())?;
+                match next {
+                    Next::Fetch(request) => under_way.push(lane.fetch(request)),
+                    Next::Again => again = true,
+                    Next::Wait => break,
+                    Next::Done => {
+                        self.changed.notify_waiters();
+                        return Ok(());
+                    }
+                }
+            }
+            tokio::select! {
+                biased;
+                Some(done) = under_way.next() => {
+                    done?;
+                    if self.session.has_work() {
+                        self.changed.notify_waiters();
+                    }
+                }
+                () = std::future::ready(()), if again => tokio::task::yield_now().await,
+                () = changed => {}
+            }
+        }
+    }
+}
+
+/// What a thread downloads with.
+struct Lane<'a, 'r> {
+    session: &'a PullSession<'r>,
+    client: Client,
+    content: &'a Mirrors,
+    net: &'a NetOptions,
+    scratch: RefCell<Scratch>,
+    /// Whether requests share a connection.
+    shares: Cell<bool>,
+}
+
+impl<'a, 'r> Lane<'a, 'r> {
+    async fn fetch(&self, request: Request) -> Result<()> {
+        let path = request.path();
+        let mut sink = Arriving {
+            session: self.session,
+            scratch: &self.scratch,
+            receiver: Some(self.session.receive(request.clone())),
+            request,
+        };
+        let (outcome, version) =
+            transfer(&self.client, self.content, &path, &mut sink, self.net).await?;
+        self.shares.set(version == Version::HTTP_2);
+        if outcome == Outcome::Absent {
+            self.session.absent(&sink.request)?;
+        }
+        Ok(())
+    }
+}
+
+/// A request's bytes, on their way into the session.
+struct Arriving<'l, 'a, 'r> {
+    session: &'a PullSession<'r>,
+    scratch: &'l RefCell<Scratch>,
+    receiver: Option<Receiver<'a, 'r>>,
+    request: Request,
+}
+
+impl Sink for Arriving<'_, '_, '_> {
+    fn arrived(&self) -> u64 {
+        self.receiver.as_ref().map_or(0, Receiver::arrived)
+    }
+
+    fn expect(&mut self, len: u64) {
+        if let Some(receiver) = &mut self.receiver {
+            receiver.expect(len, &mut self.scratch.borrow_mut());
+        }
+    }
+
+    fn write(&mut self, piece: &[u8]) -> std::result::Result<(), Failure> {
+        match &mut self.receiver {
+            Some(receiver) => receiver.write(piece).map_err(Failure::Sink),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(&mut self) -> std::result::Result<(), Failure> {
+        match self.receiver.take() {
+            Some(receiver) => receiver
+                .finish(&mut self.scratch.borrow_mut())
+                .map_err(Failure::Sink),
+            None => Ok(()),
+        }
+    }
+
+    fn restart(&mut self) {
+        // First the old one: it removes what it wrote.
+        self.receiver = None;
+        self.receiver = Some(self.session.receive(self.request.clone()));
+    }
+}

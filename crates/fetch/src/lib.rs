@@ -1,0 +1,35 @@
+//! OSTree repositories over the network.
+//!
+//! [`pull()`] brings commits from a remote; [`Connection`] is what it stands on, for
+//! looking at a remote's refs and summary. What is asked for, and what becomes of
+//! the bytes, is decided by [`ostree::session`]; here is the network: connections,
+//! retries, mirrors, timeouts, proxies, certificates.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `address.rs` | where a remote is: addresses, mirror lists |
+//! | `client.rs` | one HTTP client, set up for a remote |
+//! | `attempt.rs` | one response, read with a bound on patience |
+//! | `transfer.rs` | one file, however many attempts and mirrors that takes |
+//! | `connection.rs` | small files: refs, summary |
+//! | `summary.rs` | the summary: cached, and never an older one |
+//! | `download.rs` | a session's objects, many at once |
+//! | `pull.rs` | all of it in order |
+
+mod address;
+mod attempt;
+mod client;
+mod connection;
+mod download;
+mod error;
+mod near;
+mod options;
+mod pull;
+mod summary;
+mod transfer;
+
+pub use connection::Connection;
+pub use error::{Error, Result};
+pub use options::{NetOptions, PullOptions};
+pub use pull::{Pulled, pull, resolve};
+pub use summary::RemoteSummary;

@@ -1,0 +1,84 @@
+//! How to pull, and how to use the network.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How to use the network.
+#[derive(Debug, Clone)]
+pub struct NetOptions {
+    /// An address to use instead of the remote's own.
+    pub url: Option<String>,
+    /// More headers for each request.
+    pub headers: Vec<(String, String)>,
+    /// Is added to how we introduce ourselves.
+    pub user_agent: Option<String>,
+    /// How often a request that brings nothing is tried again.
+    pub retries: u32,
+    /// How many requests may be under way at once; `None`: 16, and four times as many
+    /// where they share a connection (HTTP/2).
+    pub in_flight: Option<usize>,
+    /// The least bytes per second that a transfer must bring.
+    pub low_speed: u64,
+    /// For how long it may bring less before it is given up.
+    pub patience: Duration,
+}
+
+impl Default for NetOptions {
+    fn default() -> Self {
+        Self {
+            url: None,
+            headers: Vec::new(),
+            user_agent: None,
+            retries: 5,
+            in_flight: None,
+            low_speed: 1000,
+            patience: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What to pull, and how.
+#[derive(Debug, Clone)]
+pub struct PullOptions {
+    /// Refs, commits, or `REF@COMMIT`; when empty, the remote's `branches`, or, to
+    /// mirror, all that it has.
+    pub refs: Vec<String>,
+    /// The refs become the repository's own instead of the remote's.
+    pub mirror: bool,
+    /// How many commits before each come along; `None`: all that there are.
+    pub depth: Option<u32>,
+    /// Only these paths, and what leads to them; all when empty.
+    pub subpaths: Vec<String>,
+    /// Commits without their content.
+    pub commit_metadata_only: bool,
+    /// Repositories on this machine that are looked into first.
+    pub local_caches: Vec<PathBuf>,
+    /// Whether a commit that is bound to refs must be bound to that which was wanted.
+    pub verify_bindings: bool,
+    /// Whether a ref may not go back in time.
+    pub timestamp_check: bool,
+    /// A revision that nothing wanted may be older than.
+    pub timestamp_check_from: Option<String>,
+    /// Whether a signed summary may be older than one seen before, or expired.
+    pub older_summary: bool,
+    /// How to use the network.
+    pub net: NetOptions,
+}
+
+impl Default for PullOptions {
+    fn default() -> Self {
+        Self {
+            refs: Vec::new(),
+            mirror: false,
+            depth: Some(0),
+            subpaths: Vec::new(),
+            commit_metadata_only: false,
+            local_caches: Vec::new(),
+            verify_bindings: true,
+            timestamp_check: false,
+            timestamp_check_from: None,
+            older_summary: false,
+            net: NetOptions::default(),
+        }
+    }
+}

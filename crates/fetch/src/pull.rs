@@ -1,0 +1,234 @@
+//! All of a pull in order: refs, objects, and then the refs here.
+
+use std::sync::Arc;
+
+use durable::RealFs;
+use monitor::Monitor;
+use ostree::session::{PullSession, SessionOptions, SessionSummary, Wanted};
+use ostree::{Checksum, Remote, Repo, Summary, Verifier};
+
+use crate::download::download;
+use crate::{Connection, Error, PullOptions, RemoteSummary, Result, near};
+
+/// What came of a pull.
+pub type Pulled = SessionSummary;
+
+/// Pulls from a remote into a repository.
+///
+/// # Errors
+/// The network's, the disk's, what came is not what it should be, a signature is
+/// missing. No ref has changed then, and what has arrived is kept for the next try.
+pub fn pull(
+    repo: &Repo,
+    remote: &Remote,
+    options: &PullOptions,
+    verifier: &dyn Verifier,
+    monitor: &dyn Monitor,
+) -> Result<Pulled> {
+    let connection = Connection::open(remote, &options.net)?;
+    let summary = match connection.near() {
+        Some(_) => None,
+        None => connection.summary(repo, verifier, options.older_summary, monitor)?,
+    };
+    let plan = Plan {
+        repo,
+        connection: &connection,
+        options,
+        summary: summary.as_ref().map(|s| &s.summary),
+    };
+    let session_options = plan.session_options()?;
+    plan.check_mode()?;
+    let session = PullSession::begin(repo, session_options, verifier, monitor)?;
+    if let Err(e) = download(&session, &connection) {
+        return Err(match e {
+            Error::Repo(e) => session.failed(e).into(),
+            other => other,
+        });
+    }
+    let pulled = session.publish()?;
+    if options.mirror && options.refs.is_empty() && remote.branches().is_empty() {
+        mirror_summary(repo, summary.as_ref())?;
+    }
+    Ok(pulled)
+}
+
+/// The commit that a remote means by a revision now: a ref of it, or a commit, or
+/// `REF@COMMIT`.
+///
+/// # Errors
+/// The network's; its summary is refused; there is no such ref.
+pub fn resolve(
+    repo: &Repo,
+    remote: &Remote,
+    rev: &str,
+    options: &PullOptions,
+    verifier: &dyn Verifier,
+    monitor: &dyn Monitor,
+) -> Result<Checksum> {
+    if let Ok(commit) = rev.parse() {
+        return Ok(commit);
+    }
+    let connection = Connection::open(remote, &options.net)?;
+    let summary = match connection.near() {
+        Some(_) => None,
+        None => connection.summary(repo, verifier, options.older_summary, monitor)?,
+    };
+    let plan = Plan {
+        repo,
+        connection: &connection,
+        options,
+        summary: summary.as_ref().map(|s| &s.summary),
+    };
+    Ok(plan.one(rev)?.commit)
+}
+
+/// What is decided before the first object is asked for.
+struct Plan<'a> {
+    repo: &'a Repo,
+    connection: &'a Connection,
+    options: &'a PullOptions,
+    summary: Option<&'a Summary>,
+}
+
+impl Plan<'_> {
+    fn remote(&self) -> &Remote {
+        self.connection.remote()
+    }
+
+    fn name(&self) -> String {
+        self.remote().name().to_owned()
+    }
+
+    fn session_options(&self) -> Result<SessionOptions> {
+        let options = self.options;
+        let mut local_caches = Vec::new();
+        if let Some(root) = self.connection.near() {
+            local_caches.push(near::open(root)?);
+        }
+        for path in &options.local_caches {
+            local_caches.push(Repo::open(Arc::new(RealFs), path)?);
+        }
+        let from = options.timestamp_check_from.as_deref();
+        Ok(SessionOptions {
+            wanted: self.wanted()?,
+            remote: Some(self.name()),
+            mirror: options.mirror,
+            depth: options.depth,
+            subpaths: options.subpaths.clone(),
+            commit_metadata_only: options.commit_metadata_only,
+            local_caches,
+            verify_bindings: options.verify_bindings,
+            timestamp_check: options.timestamp_check,
+            timestamp_check_from: from.map(|rev| self.repo.resolve(rev)).transpose()?,
+        })
+    }
+
+    /// The commits that are asked for.
+    fn wanted(&self) -> Result<Vec<Wanted>> {
+        let mut names = self.options.refs.clone();
+        if names.is_empty() {
+            names.extend(self.remote().branches().iter().map(|b| (*b).to_owned()));
+        }
+        if !names.is_empty() {
+            return names.iter().map(|name| self.one(name)).collect();
+        }
+        if !self.options.mirror {
+            return Err(Error::NoRefs(self.name()));
+        }
+        let all = self.connection.refs_of(self.summary)?;
+        let all = all.ok_or_else(|| Error::NoSummary {
+            remote: self.name(),
+            why: "to know all of its refs",
+        })?;
+        let wanted = |(name, commit)| Wanted {
+            name: Some(name),
+            commit,
+        };
+        Ok(all.into_iter().map(wanted).collect())
+    }
+
+    /// `REF`, `COMMIT` or `REF@COMMIT`.
+    fn one(&self, text: &str) -> Result<Wanted> {
+        if let Ok(commit) = text.parse() {
+            return Ok(Wanted { name: None, commit });
+        }
+        if let Some((name, commit)) = text.split_once('@')
+            && let Ok(commit) = commit.parse()
+        {
+            ostree::check_ref_name(name)?;
+            let name = Some(name.to_owned());
+            return Ok(Wanted { name, commit });
+        }
+        ostree::check_ref_name(text)?;
+        Ok(Wanted {
+            commit: self.resolve(text)?,
+            name: Some(text.to_owned()),
+        })
+    }
+
+    /// The commit that the remote calls so.
+    fn resolve(&self, name: &str) -> Result<Checksum> {
+        if let Some(found) = self.summary.and_then(|s| s.refs.get(name)) {
+            return Ok(found.commit);
+        }
+        let none = || Error::NoSuchRef {
+            remote: self.name(),
+            name: name.to_owned(),
+        };
+        let remote = self.remote();
+        if remote.gpg_verify_summary()? || remote.sign_verify_summary()? {
+            // Only what is signed counts.
+            return Err(match (self.summary, self.connection.near()) {
+                (None, None) => Error::NoSummary {
+                    remote: self.name(),
+                    why: "because the remote's settings demand a signed one",
+                },
+                _ => none(),
+            });
+        }
+        self.connection.ref_file(name)?.ok_or_else(none)
+    }
+
+    /// Over HTTP, files have neither owners nor attributes: only an archive will do.
+    fn check_mode(&self) -> Result<()> {
+        if self.connection.near().is_some() {
+            return Ok(());
+        }
+        let mode = match self.summary.and_then(Summary::mode) {
+            Some(mode) => Some(mode.as_str().to_owned()),
+            None => self.connection.mode_word()?,
+        };
+        match mode {
+            Some(mode) if mode != "archive-z2" && mode != "archive" => Err(Error::NotAnArchive {
+                remote: self.name(),
+                mode,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Connection {
+    /// All refs of the remote, if it says so: in its summary, or because it is near.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn refs_of(&self, summary: Option<&Summary>) -> Result<Option<Vec<(String, Checksum)>>> {
+        if let Some(root) = self.near() {
+            let refs = near::open(root)?.refs(None)?;
+            let own = refs.into_iter().filter(|(name, _)| !name.contains(':'));
+            return Ok(Some(own.collect()));
+        }
+        let refs = summary.map(|s| s.refs.iter());
+        Ok(refs.map(|refs| refs.map(|(name, r)| (name.clone(), r.commit)).collect()))
+    }
+}
+
+/// A mirror of everything has the summary too, and its signature.
+fn mirror_summary(repo: &Repo, summary: Option<&RemoteSummary>) -> Result<()> {
+    let Some(summary) = summary else {
+        return Ok(());
+    };
+    repo.publish_summary(&summary.bytes, summary.signatures.as_deref())?;
+    Ok(())
+}

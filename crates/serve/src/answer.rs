@@ -1,0 +1,138 @@
+//! From a request to an answer.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use hyper::header::{
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    HeaderMap, HeaderName, IF_NONE_MATCH, IF_RANGE, RANGE,
+};
+use hyper::{Method, Request, Response, StatusCode};
+
+use crate::body::Content;
+use crate::place::{Root, relative};
+use crate::range::{Part, part};
+use crate::server::Activity;
+
+/// What never changes may be kept for a year.
+const FOREVER: &str = "public, max-age=31536000, immutable";
+
+/// Answers a request.
+pub(crate) fn answer<B>(
+    root: &Root,
+    request: &Request<B>,
+    activity: &Activity,
+) -> Response<Content> {
+    activity.note();
+    let head = match *request.method() {
+        Method::GET => false,
+        Method::HEAD => true,
+        _ => {
+            let mut response = status(StatusCode::METHOD_NOT_ALLOWED, activity);
+            let headers = response.headers_mut();
+            headers.insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+    };
+    let Some(path) = relative(request.uri().path()) else {
+        return status(StatusCode::NOT_FOUND, activity);
+    };
+    match root.file(&path) {
+        Ok((file, len)) => send(&path, file, len, request.headers(), head, activity),
+        Err(e) if is_absent(&e) => status(StatusCode::NOT_FOUND, activity),
+        Err(_) => status(StatusCode::INTERNAL_SERVER_ERROR, activity),
+    }
+}
+
+/// Whether the path names nothing that may be seen.
+fn is_absent(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    let absent = [
+        Errno::NOENT,
+        Errno::NOTDIR,
+        Errno::ACCESS,
+        Errno::LOOP,
+        Errno::XDEV,
+        Errno::NAMETOOLONG,
+        Errno::NXIO,
+    ];
+    error.kind() == io::ErrorKind::NotFound || errno.is_some_and(|e| absent.contains(&e))
+}
+
+fn status(code: StatusCode, activity: &Activity) -> Response<Content> {
+    let mut response = Response::new(Content::empty(activity.clone()));
+    *response.status_mut() = code;
+    response
+}
+
+/// Changes whenever the file does.
+fn tag(file: &File, len: u64) -> io::Result<String> {
+    let m = file.metadata()?;
+    let (seconds, nanos) = (m.mtime(), m.mtime_nsec());
+    Ok(format!("\"{:x}-{seconds:x}-{nanos:x}-{len:x}\"", m.ino()))
+}
+
+fn send(
+    path: &str,
+    file: File,
+    len: u64,
+    headers: &HeaderMap,
+    head: bool,
+    activity: &Activity,
+) -> Response<Content> {
+    let Ok(tag) = tag(&file, len) else {
+        return status(StatusCode::INTERNAL_SERVER_ERROR, activity);
+    };
+    let get = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
+    let same = |tags: &str| tags == "*" || tags.split(',').any(|t| t.trim() == tag);
+    let (code, part) = match (get(IF_NONE_MATCH), get(RANGE), get(IF_RANGE)) {
+        (Some(tags), _, _) if same(tags) => (StatusCode::NOT_MODIFIED, Part::Of(0, 0)),
+        (_, Some(range), condition) if condition.is_none_or(|c| c == tag) => {
+            match part(range, len) {
+                Part::Whole => (StatusCode::OK, Part::Of(0, len)),
+                Part::Outside => (StatusCode::RANGE_NOT_SATISFIABLE, Part::Outside),
+                found => (StatusCode::PARTIAL_CONTENT, found),
+            }
+        }
+        _ => (StatusCode::OK, Part::Of(0, len)),
+    };
+    let (first, end) = match part {
+        Part::Of(first, end) => (first, end),
+        _ => (0, 0),
+    };
+    let mut builder = Response::builder()
+        .status(code)
+        .header(ETAG, &tag)
+        .header(ACCEPT_RANGES, "bytes")
+        .header(CACHE_CONTROL, caching(path))
+        .header(CONTENT_TYPE, "application/octet-stream");
+    match code {
+        StatusCode::PARTIAL_CONTENT => {
+            let range = format!("bytes {first}-{}/{len}", end - 1);
+            builder = builder.header(CONTENT_RANGE, range);
+        }
+        StatusCode::RANGE_NOT_SATISFIABLE => {
+            builder = builder.header(CONTENT_RANGE, format!("bytes */{len}"));
+        }
+        _ => {}
+    }
+    if code != StatusCode::NOT_MODIFIED {
+        builder = builder.header(CONTENT_LENGTH, end - first);
+    }
+    let body = match head || first == end {
+        true => Content::empty(activity.clone()),
+        false => Content::of(file, first, end, activity.clone()),
+    };
+    builder
+        .body(body)
+        .unwrap_or_else(|_| status(StatusCode::INTERNAL_SERVER_ERROR, activity))
+}
+
+/// How long a file may be kept by whoever fetched it. Detached metadata lies among
+/// the objects, but changes.
+fn caching(path: &str) -> &'static str {
+    let fixed = path.starts_with("objects/") && !path.ends_with(".commitmeta");
+    if fixed { FOREVER } else { "no-cache" }
+}

@@ -7,6 +7,10 @@ use durable::Fs;
 
 use crate::{MachineError, Result};
 
+/// Where programs are, besides where this process looks: units get little of that.
+const PROGRAMS: &str = "/run/wrappers/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:\
+                        /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 fn read(fs: &dyn Fs, path: &str) -> Result<String> {
     let text = durable::read_to_string(fs, Path::new(path))?;
     Ok(text.trim_end().to_owned())
@@ -33,4 +37,13 @@ pub(crate) fn own_program() -> Result<PathBuf> {
         path: PathBuf::from("backstop's own program"),
         source,
     })
+}
+
+/// Where a unit's programs are looked for: a unit gets little of this process's
+/// surroundings.
+pub(crate) fn search_path() -> String {
+    match std::env::var("PATH") {
+        Ok(own) if !own.is_empty() => format!("{own}:{PROGRAMS}"),
+        _ => PROGRAMS.to_owned(),
+    }
 }

@@ -12,6 +12,7 @@ mod connection;
 mod detached;
 mod eviction;
 mod facts;
+mod guard;
 pub mod processes;
 mod systemd;
 
@@ -96,6 +97,20 @@ pub trait Machine: Debug + Send {
     /// # Errors
     /// They can't be stopped.
     fn cancel(&mut self, prefix: &str, except: Option<&str>) -> Result<()>;
+    /// Lets the next boots settle an open upgrade and check what came up, on a
+    /// machine whose versions need not bring units for that. The arguments are for
+    /// `backstop`.
+    /// # Errors
+    /// The disk.
+    fn guard_boots(&mut self, _: &[&str]) -> Result<()> {
+        Ok(())
+    }
+    /// Undoes [`Machine::guard_boots`].
+    /// # Errors
+    /// The disk.
+    fn unguard_boots(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// Says why this switch can't be done in the running system, if it can't.
     fn refuses_live(&self, switch: &LiveSwitch<'_>) -> Option<String>;
     /// Makes the running system that of `to`; doing it again changes nothing.

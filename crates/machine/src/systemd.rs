@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use durable::{Doing, FileKind, Fs};
 
+use crate::guard::Guard;
 use crate::{LiveSwitch, Machine, MachineError, Result, facts};
 
 /// The unit that drives an open transaction; it ships with the tree.
@@ -21,9 +22,6 @@ const TRANSIENT_SUPERVISOR: &[&str] = &[
     "--property=TimeoutStopSec=5",
     "--property=OOMScoreAdjust=-900",
 ];
-/// Where programs are, besides where this process looks: units get little of that.
-const PROGRAMS: &str = "/run/wrappers/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:\
-                        /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Local configuration, in a deployment.
 const ETC: &str = "etc";
 
@@ -56,7 +54,7 @@ impl Systemd {
         let program = facts::own_program()?;
         let program = program.to_string_lossy();
         let unit_option = format!("--unit={unit}");
-        let path = format!("--setenv=PATH={}", search_path());
+        let path = format!("--setenv=PATH={}", facts::search_path());
         let mut all = vec!["--quiet", "--collect", &unit_option, &path];
         all.extend(options);
         all.push(&program);
@@ -166,14 +164,6 @@ fn output(doing: &str, program: &str, arguments: &[&str]) -> Result<String> {
     Err(failed(format!("{program} said: {}", said.trim())))
 }
 
-/// Where a unit's programs are looked for.
-fn search_path() -> String {
-    match std::env::var("PATH") {
-        Ok(own) if !own.is_empty() => format!("{own}:{PROGRAMS}"),
-        _ => PROGRAMS.to_owned(),
-    }
-}
-
 fn is_active(unit: &str) -> bool {
     run("ask", "systemctl", &["is-active", "--quiet", unit]).is_ok()
 }
@@ -226,6 +216,20 @@ impl Machine for Systemd {
             .filter_map(|line| line.split_whitespace().next());
         for timer in timers.filter(|timer| Some(*timer) != except.as_deref()) {
             run(&format!("stop {timer}"), "systemctl", &["stop", timer])?;
+        }
+        Ok(())
+    }
+
+    fn guard_boots(&mut self, arguments: &[&str]) -> Result<()> {
+        if self.transient {
+            Guard::new(&*self.fs, Path::new("/")).set(arguments)?;
+        }
+        Ok(())
+    }
+
+    fn unguard_boots(&mut self) -> Result<()> {
+        if self.transient {
+            Guard::new(&*self.fs, Path::new("/")).clear()?;
         }
         Ok(())
     }

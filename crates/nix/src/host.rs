@@ -105,7 +105,7 @@ impl NixHost {
 
     fn start(&mut self, name: &str, after: Option<Duration>, arguments: &[&str]) -> Result<()> {
         let root = self.layout.root().to_string_lossy().into_owned();
-        let mut all = vec!["--host", "nix", "--sysroot", &root];
+        let mut all = globals(&root).to_vec();
         all.extend(arguments);
         Ok(self.machine.start(name, after, &all)?)
     }
@@ -464,6 +464,11 @@ fn systemd_runs() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
+/// Lets `backstop` find the same host again.
+fn globals(root: &str) -> [&str; 4] {
+    ["--host", "nix", "--sysroot", root]
+}
+
 /// Passes the end of a program's output on: to the unit's journal.
 fn tell(monitor: &dyn Monitor, output: &str) {
     for line in output.lines() {
@@ -511,6 +516,8 @@ impl Host for NixHost {
     }
 
     fn activate(&mut self, job: Job<'_>, monitor: &dyn Monitor) -> HostResult<()> {
+        let root = self.layout.root().to_string_lossy().into_owned();
+        self.machine.guard_boots(&globals(&root))?;
         Ok(self.activate_version(job, monitor)?)
     }
 
@@ -558,7 +565,11 @@ impl Host for NixHost {
         except: Option<Deadman>,
     ) -> HostResult<()> {
         let prefix = format!("deadman-{}-", transaction.id);
+        let ended = except.is_none();
         let except = except.map(deadman_job);
+        if ended {
+            self.machine.unguard_boots()?;
+        }
         Ok(self.machine.cancel(&prefix, except.as_deref())?)
     }
 

@@ -35,6 +35,13 @@ impl fmt::Display for Action {
     }
 }
 
+/// What NixOS says when the check that compares with the booted system fails.
+const INHIBITED: [&str; 3] = [
+    "switchinhibitors",
+    "switch inhibitors",
+    "changes to critical components",
+];
+
 /// How `switch-to-configuration` ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SwitchEnd {
@@ -72,9 +79,7 @@ impl SwitchEnd {
             Ended::Status(0) => Self::Done,
             Ended::Status(11) => Self::Busy,
             Ended::Status(1..) if says("could not acquire lock") => Self::Busy,
-            Ended::Status(1) if says("switchinhibitors") || says("switch inhibitors") => {
-                Self::Inhibited
-            }
+            Ended::Status(1) if INHIBITED.iter().any(|words| says(words)) => Self::Inhibited,
             Ended::Status(1) if says("pre-switch check") => Self::CheckFailed,
             Ended::Status(1) if says("usage:") => Self::NoSuchAction,
             Ended::Status(1) => Self::GaveUp,
@@ -253,6 +258,12 @@ mod tests {
             ),
             (
                 Ended::Status(1),
+                "There are changes to critical components of the system:\nPre-switch checks failed",
+                SwitchEnd::Inhibited,
+                Some(Fault::NeedsReboot),
+            ),
+            (
+                Ended::Status(1),
                 "Usage: x [switch | boot | test | dry-activate]",
                 SwitchEnd::NoSuchAction,
                 Some(Fault::Program),
@@ -297,7 +308,7 @@ mod tests {
             words.push(found.to_string());
         }
         words.sort();
-        // The lock has two statuses, by the age of the program.
+        // The lock has two statuses, and inhibitors two wordings, by the program's age.
         words.dedup();
         assert_eq!(words.len(), 12, "each has its own words");
     }

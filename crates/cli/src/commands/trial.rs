@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use agent::Policy;
 use clap::{Args, ValueEnum};
-use engine::{Confirm, DriveError, IfRefused, Refusal, Request, Scope, TrialKind, TxId, VersionId};
+use engine::{
+    Confirm, DriveError, IfRefused, Pause, Refusal, Request, Scope, TrialKind, TxId, VersionId,
+};
 
 use crate::args::Global;
 use crate::exit::Ended;
 use crate::follow::{self, Wait};
 use crate::output::Output;
 use crate::progress::Terminal;
-use crate::session::Session;
+use crate::session::{Session, as_anyhow};
 use crate::timeline::Printer;
 
 /// How long to wait for somebody's word where nothing says so.
@@ -201,6 +203,7 @@ pub fn start(
 ) -> anyhow::Result<Taken> {
     let printer = Printer { quiet: true };
     let monitor = Terminal::new(global.json);
+    settle_first(session, &printer, &monitor)?;
     let begun = session
         .driver(&printer, &monitor, Scope::Short)
         .request(request);
@@ -222,6 +225,24 @@ pub fn start(
         }
         Err(e) => Err(e.into()),
     }
+}
+
+/// Ends what a reboot left open, where no unit did so at boot.
+fn settle_first(
+    session: &mut Session,
+    printer: &Printer,
+    monitor: &Terminal,
+) -> anyhow::Result<()> {
+    let now = session.host.as_host().now().map_err(as_anyhow)?;
+    let state = session.journal.load()?.state;
+    if state.open().is_none_or(|open| open.boot == now.boot) {
+        return Ok(());
+    }
+    let mut driver = session.driver(printer, monitor, Scope::Short);
+    if let Pause::Supervisor(_) = driver.settle()? {
+        session.host.start_supervisor()?;
+    }
+    Ok(())
 }
 
 /// Reads a length of time as configuration files have it.

@@ -5,6 +5,7 @@ mod by_hand;
 mod full_disk;
 mod host;
 mod killed;
+mod nix;
 mod repo;
 mod story;
 

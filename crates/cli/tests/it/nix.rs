@@ -177,11 +177,11 @@ fn a_version_is_kept_and_gone_back_from() {
     assert_eq!(host.active(), two);
     assert_eq!(host.loader_default(), two);
     // The first one on a host whose profile was empty.
-    assert_eq!(host.generations(), [two.clone()]);
+    assert_eq!(host.generations(), std::slice::from_ref(&two));
     assert_eq!(host.last_end(), "kept - -");
     // Nothing to do, and no generation more.
     host.backstop(&["switch", &two], 0);
-    assert_eq!(host.generations(), [two.clone()]);
+    assert_eq!(host.generations(), std::slice::from_ref(&two));
     // Neither version can be collected.
     host.nix("nix-store", &["--gc"]);
     assert!(Path::new(&one).exists() && Path::new(&two).exists());

@@ -17,7 +17,7 @@ use crate::config::{BadConfig, Config};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::loader::{self, Loader};
-use crate::profile::Profile;
+use crate::profile::{Profile, ProfileGeneration};
 use crate::roots::Roots;
 use crate::store::{Store, StorePath};
 use crate::switch::{Action, SwitchEnd, Switched, Switcher};
@@ -354,6 +354,11 @@ impl NixHost {
         });
         activation.stop_leftovers(&boot);
         self.notes().save(&activation)?;
+        // Without a generation, the boot loader's menu would lose the way back.
+        let before = |g: &ProfileGeneration| g.path == previous;
+        if !self.profile().generations()?.iter().any(before) {
+            self.profile().set(&previous)?;
+        }
         // The profile first: as long as it leads elsewhere than before, a rollback
         // knows that the boot loader must be looked after.
         self.profile().set(&target)?;

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use crate::config::{BadConfig, RepoMode};
+use crate::delta::DeltaError;
 use crate::gvariant::Malformed;
+use crate::sign::SignError;
 use crate::{Checksum, ObjectName};
 
 /// A failed operation on a repository.
@@ -241,6 +243,28 @@ pub enum Error {
         /// When that was made.
         current_time: u64,
     },
+    /// A commit is not signed by anybody who is trusted.
+    #[error("the commit {commit} is not trusted")]
+    UntrustedCommit {
+        /// The commit.
+        commit: Checksum,
+        /// Why not.
+        source: Box<SignError>,
+    },
+    /// A summary is not signed by anybody who is trusted.
+    #[error("the summary of the remote {remote:?} is not trusted")]
+    UntrustedSummary {
+        /// The remote.
+        remote: String,
+        /// Why not.
+        source: Box<SignError>,
+    },
+    /// Signing failed, or what is needed to check signatures is unusable.
+    #[error(transparent)]
+    Sign(Box<SignError>),
+    /// A static delta could not be made or used.
+    #[error(transparent)]
+    Delta(#[from] DeltaError),
     /// A tree is nested so deeply that it cannot be meant.
     #[error("the directory {} is nested too deeply", path.display())]
     TooDeep {
@@ -256,6 +280,12 @@ fn candidates(found: &[Checksum]) -> String {
 
 /// Result of an operation on a repository.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<SignError> for Error {
+    fn from(error: SignError) -> Self {
+        Self::Sign(Box::new(error))
+    }
+}
 
 impl Error {
     /// Whether the disk was full.

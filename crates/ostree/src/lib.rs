@@ -15,6 +15,8 @@
 //! | pull them from far away | [`session::PullSession`], driven by the crate `fetch` |
 //! | say where others are | [`Repo::add_remote`], [`Repo::remotes`] |
 //! | tell others what there is | [`Repo::summarize`], [`Repo::write_summary`] |
+//! | sign and check signatures | [`Repo::sign_commit`], [`sign::RemoteVerifier`] |
+//! | make and apply static deltas | [`Repo::generate_delta`], [`Repo::apply_delta`] |
 //! | check and clean | [`Repo::fsck`], [`Repo::prune`] |
 //!
 //! Objects are verified whenever they are read, save for files that are checked
@@ -24,6 +26,7 @@ mod checkout;
 mod checksum;
 mod commit_dir;
 mod config;
+pub mod delta;
 mod detached;
 mod diff;
 mod error;
@@ -42,6 +45,7 @@ mod remote;
 mod repo;
 mod rev;
 pub mod session;
+pub mod sign;
 mod store;
 mod summary;
 mod verifier;

@@ -60,7 +60,7 @@ impl<T, E> Tasks<T, E> {
 }
 
 /// How many threads do the work: one for each core, at most eight.
-fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     let cores = std::thread::available_parallelism();
     cores.map_or(1, |n| n.get().min(8))
 }

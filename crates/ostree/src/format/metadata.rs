@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::gvariant::{Layout, Malformed, Result, Value, Writer, array, text, tuple};
+use crate::gvariant::{Layout, Malformed, Result, Type, Value, Writer, array, text, tuple};
 
 const ENTRY: [Layout; 2] = [Layout::BYTES, Layout::VARIANT];
 
@@ -23,6 +23,11 @@ impl Metadata {
             Some((_, old)) => *old = value,
             None => self.0.push((key.to_owned(), value)),
         }
+    }
+
+    /// Takes a value out.
+    pub fn remove(&mut self, key: &str) {
+        self.0.retain(|(k, _)| k != key);
     }
 
     /// All keys and values in order.
@@ -54,6 +59,43 @@ impl Metadata {
             found.push((key.to_owned(), Value::decode_variant(value)?));
         }
         Ok(Self(found))
+    }
+
+    /// These values as one value, of the type `a{sv}`.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        let entry = |(key, value): &(String, Value)| {
+            let value = Value::Variant(Box::new(value.clone()));
+            Value::Entry(Box::new(Value::from(key.as_str())), Box::new(value))
+        };
+        Value::Array(Self::entry_type(), self.0.iter().map(entry).collect())
+    }
+
+    /// The values of a value of the type `a{sv}`; `None` for another type, or where
+    /// a key is there twice.
+    #[must_use]
+    pub fn from_value(value: &Value) -> Option<Self> {
+        let Value::Array(of, items) = value else {
+            return None;
+        };
+        let mut found = Self::default();
+        for item in items {
+            let Value::Entry(key, value) = item else {
+                return None;
+            };
+            let (Value::Text(key), Value::Variant(value)) = (&**key, &**value) else {
+                return None;
+            };
+            if found.get(key).is_some() {
+                return None;
+            }
+            found.0.push((key.clone(), (**value).clone()));
+        }
+        (*of == Self::entry_type()).then_some(found)
+    }
+
+    fn entry_type() -> Type {
+        Type::Entry(Box::new(Type::Text(b's')), Box::new(Type::Variant))
     }
 
     pub(crate) fn write(&self, w: &mut Writer) {

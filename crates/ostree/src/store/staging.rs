@@ -330,7 +330,9 @@ impl<'r> Staging<'r> {
         }
     }
 
-    fn write_file(
+    /// Adds a file whose digest the caller knows and `fill`, which writes its content,
+    /// checks; after an error nothing here may be published.
+    pub(crate) fn write_file(
         &self,
         checksum: Checksum,
         header: &FileHeader,

@@ -5,9 +5,12 @@ mod codec;
 mod crash_commit;
 mod crash_prune;
 mod damage;
+mod delta;
+mod delta_hostile;
 mod differential;
 mod life;
 mod sandbox;
+mod sign;
 mod space;
 
 /// A test file that is not listed above would never run.

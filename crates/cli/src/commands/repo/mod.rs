@@ -14,6 +14,7 @@ use crate::output::Output;
 mod cat;
 mod checkout;
 mod commit;
+mod delta;
 mod diff;
 mod fsck;
 mod init;
@@ -27,6 +28,7 @@ mod remote;
 mod rev_parse;
 mod serve;
 mod show;
+mod sign;
 mod summary;
 
 /// Work on a repository of system versions.
@@ -82,6 +84,10 @@ pub enum RepoCommand {
     Prune(prune::Prune),
     /// Print the checksums that names stand for
     RevParse(rev_parse::RevParse),
+    /// Sign a version, or check its signature
+    Sign(sign::Sign),
+    /// Make and use static deltas: what turns one version into another
+    Delta(delta::Delta),
 }
 
 /// What every subcommand needs.
@@ -127,6 +133,8 @@ pub fn run(args: RepoArgs, global: &Global, out: &mut Output) -> anyhow::Result<
         RepoCommand::Serve(command) => command.run(cx),
         RepoCommand::Prune(command) => command.run(cx),
         RepoCommand::RevParse(command) => command.run(cx),
+        RepoCommand::Sign(command) => command.run(cx),
+        RepoCommand::Delta(command) => command.run(cx),
     }
 }
 

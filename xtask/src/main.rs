@@ -4,6 +4,7 @@
 use clap::Parser;
 
 mod bench;
+mod fixed;
 mod scratch;
 mod step;
 mod test;
@@ -19,6 +20,8 @@ enum Task {
     },
     /// What the project's CI runs: format, lints, documentation, then `test`
     Ci,
+    /// Build the backstop that `backstop fleet` brings along, linked statically
+    Static,
     /// Measure the repository against Debian's ostree, into bench/
     Bench {
         /// How often everything is done; the median counts
@@ -37,6 +40,7 @@ fn main() -> anyhow::Result<()> {
             test::lint()?;
             test::run(true)
         }
+        Task::Static => fixed::run(),
         Task::Bench { rounds, tree } => bench::run(rounds, &tree),
     }
 }

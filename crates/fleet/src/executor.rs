@@ -70,7 +70,7 @@ impl Executor<'_> {
                 pause_until: None,
                 wave: None,
             };
-            run.to_the_end(&events)
+            run.carry_out(&events)
         });
         let unknown = || End::Skipped {
             why: "the rollout ended before it".to_owned(),
@@ -81,7 +81,7 @@ impl Executor<'_> {
 }
 
 impl Run<'_, '_, '_> {
-    fn to_the_end(&mut self, events: &Receiver<Event>) -> Result<(), LogError> {
+    fn carry_out(&mut self, events: &Receiver<Event>) -> Result<(), LogError> {
         let mut written = Ok(());
         let mut told = false;
         let actions = self.rollout.begin();

@@ -3,30 +3,45 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Answers that wait for those before them.
+struct Waiting<A, F> {
+    told: usize,
+    answers: Vec<Option<A>>,
+    tell: F,
+}
+
+impl<A, F: FnMut(usize, A)> Waiting<A, F> {
+    fn add(&mut self, at: usize, answer: A) {
+        self.answers[at] = Some(answer);
+        while let Some(next) = self.answers.get_mut(self.told).and_then(Option::take) {
+            (self.tell)(self.told, next);
+            self.told += 1;
+        }
+    }
+}
+
 /// Does `ask` for each of `items`, at most `at_once` at a time, and hands over the
 /// answers in the order of the items, each as soon as those before it are there.
 pub fn sweep<T: Sync, A: Send>(
     items: &[T],
     at_once: usize,
     ask: impl Fn(usize, &T) -> A + Sync,
-    mut answer: impl FnMut(usize, A) + Send,
+    tell: impl FnMut(usize, A) + Send,
 ) {
     let next = AtomicUsize::new(0);
-    let waiting: Mutex<(usize, Vec<Option<A>>, &mut (dyn FnMut(usize, A) + Send))> =
-        Mutex::new((0, items.iter().map(|_| None).collect(), &mut answer));
+    let waiting = Mutex::new(Waiting {
+        told: 0,
+        answers: items.iter().map(|_| None).collect(),
+        tell,
+    });
     let work = || {
         while let Some((at, item)) = {
             let at = next.fetch_add(1, Ordering::Relaxed);
             items.get(at).map(|item| (at, item))
         } {
-            let came = ask(at, item);
+            let answer = ask(at, item);
             let mut waiting = waiting.lock().unwrap_or_else(|e| e.into_inner());
-            let (told, answers, answer) = &mut *waiting;
-            answers[at] = Some(came);
-            while let Some(came) = answers.get_mut(*told).and_then(Option::take) {
-                answer(*told, came);
-                *told += 1;
-            }
+            waiting.add(at, answer);
         }
     };
     std::thread::scope(|scope| {

@@ -54,6 +54,10 @@ impl<'de> Deserialize<'de> for Span {
             fn visit_i64<E: Error>(self, seconds: i64) -> Result<Span, E> {
                 Span::parse(&seconds.to_string()).map_err(E::custom)
             }
+            // JSON's numbers, where TOML's are signed.
+            fn visit_u64<E: Error>(self, seconds: u64) -> Result<Span, E> {
+                Span::parse(&seconds.to_string()).map_err(E::custom)
+            }
         }
         d.deserialize_any(Text)
     }

@@ -16,7 +16,10 @@ use crate::session::Session;
 #[derive(Debug, Serialize)]
 struct Status {
     host: String,
+    /// What was booted.
     running: VersionId,
+    /// What is active: the same, or what was activated live since.
+    active: VersionId,
     attempts_left: Option<u8>,
     under_way: Option<Open>,
     deployments: Vec<Row>,
@@ -65,11 +68,13 @@ pub fn run(global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
 
 fn image(host: &mut ImageHost, memory: &Memory, out: &mut Output) -> anyhow::Result<()> {
     let running = host.running().map_err(crate::session::as_anyhow)?;
+    let now = host.now().map_err(crate::session::as_anyhow)?;
     let booted = host.booted()?;
     let deployments = host.sysroot().deployments()?;
     let rows = deployments.iter().map(|d| row(d, d.id == booted, memory));
     let status = Status {
         host: host.describe(),
+        active: memory.active(&now.boot, &running.version),
         running: running.version,
         attempts_left: running.attempts_left,
         under_way: memory.state.open().cloned(),

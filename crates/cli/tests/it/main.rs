@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stdout)]
 
 mod by_hand;
+mod fleet;
 mod full_disk;
 mod host;
 mod killed;

@@ -82,7 +82,7 @@ fn expression() -> String {
     let mut known = vec!["checks"];
     for setting in super::settings::SETTINGS {
         known.push(setting.name);
-        known.extend(setting.alias);
+        known.extend(setting.aliases);
     }
     APPLY
         .replace("KNOWN", &quoted(&known))

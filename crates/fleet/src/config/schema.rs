@@ -45,9 +45,9 @@ fn settings() -> Value {
     for setting in SETTINGS {
         let own = described(shape(setting.shape), setting.doc);
         properties.insert(setting.name.to_owned(), own);
-        if let Some(alias) = setting.alias.filter(|alias| *alias != setting.name) {
+        for alias in setting.aliases {
             let doc = format!("The same as `{}`.", setting.name);
-            properties.insert(alias.to_owned(), described(shape(setting.shape), &doc));
+            properties.insert((*alias).to_owned(), described(shape(setting.shape), &doc));
         }
     }
     let named = |what: &str, doc: &str| {

@@ -36,8 +36,8 @@ pub enum Shape {
 pub struct Setting {
     /// Its name in `fleet.toml`.
     pub name: &'static str,
-    /// Its other name, as it is called elsewhere.
-    pub alias: Option<&'static str>,
+    /// Its other names, as it is called elsewhere.
+    pub aliases: &'static [&'static str],
     /// What its value looks like.
     pub shape: Shape,
     /// What it means.
@@ -45,7 +45,7 @@ pub struct Setting {
 }
 
 macro_rules! settings {
-    ($( $name:ident $(| $alias:literal)? : $ty:ty = $shape:expr, $doc:literal; )*) => {
+    ($( $name:ident $(| $alias:literal)* : $ty:ty = $shape:expr, $doc:literal; )*) => {
         /// What can be set for a host, with a tag, or for all. What is absent is
         /// taken from the next level, and at last from the usual values.
         #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -53,7 +53,7 @@ macro_rules! settings {
         pub struct Settings {
             $(
                 #[doc = $doc]
-                $(#[serde(alias = $alias)])?
+                $(#[serde(alias = $alias)])*
                 pub $name: Option<$ty>,
             )*
             /// Checks made from the deployer's machine, by name.
@@ -84,28 +84,26 @@ macro_rules! settings {
         pub const SETTINGS: &[Setting] = &[
             $( Setting {
                 name: stringify!($name),
-                alias: settings!(@alias $($alias)?),
+                aliases: &[$($alias),*],
                 shape: $shape,
                 doc: $doc,
             }, )*
         ];
     };
-    (@alias $alias:literal) => { Some($alias) };
-    (@alias) => { None };
 }
 
 settings! {
-    target_host | "targetHost": String = Shape::Text, "Where to connect to: a name, an address, or a `Host` of your ssh configuration. Usually the host's own name.";
+    target_host | "targetHost" | "hostname": String = Shape::Text, "Where to connect to: a name, an address, or a `Host` of your ssh configuration. Usually the host's own name.";
     target_port | "targetPort": u16 = Shape::Number(1, 65535), "The port of its sshd.";
-    target_user | "targetUser": String = Shape::Text, "Who to log in as. Usually as your ssh configuration says.";
-    ssh_options | "sshOptions": Vec<String> = Shape::Texts, "More options for `ssh`, as words of its command line.";
+    target_user | "targetUser" | "sshUser": String = Shape::Text, "Who to log in as. Usually as your ssh configuration says.";
+    ssh_options | "sshOptions" | "sshOpts": Vec<String> = Shape::Texts, "More options for `ssh`, as words of its command line.";
     tags: Vec<String> = Shape::Texts, "The host's tags, for `@tag` selections and `[tags.…]` settings. Of two tags that set the same, the first counts.";
     kind: Kind = Shape::OneOf(&["image", "nix"]), "What the host runs. Usually told by where its version comes from.";
     store_path | "storePath": String = Shape::Text, "The version: a Nix toplevel that is in this machine's store.";
     flake: String = Shape::Text, "The version: a flake, whose `nixosConfigurations` has the host's name; or `FLAKE#NAME`.";
     image: String = Shape::Text, "The version: `REPOSITORY:REF`, a repository on this machine and a ref or commit in it.";
     fetch: String = Shape::Text, "The version: `REPOSITORY:REF` as the host itself sees it; the host fetches it.";
-    build_on_target | "buildOnTarget": bool = Shape::Flag, "Build the closure on the host instead of here.";
+    build_on_target | "buildOnTarget" | "remoteBuild": bool = Shape::Flag, "Build the closure on the host instead of here.";
     substitute_on_destination | "substituteOnDestination": bool = Shape::Flag, "Let the host fetch from its own substituters first.";
     copy_with | "copyWith": CopyWith = Shape::OneOf(&["stream", "nix-copy"]), "How a closure gets there: `stream` (an export through the open connection), or `nix-copy` (`nix copy`, which brings signatures along).";
     sudo: bool = Shape::Flag, "Become root by sudo. Usual unless the user is root.";

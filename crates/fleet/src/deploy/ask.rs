@@ -25,6 +25,8 @@ pub struct Facts {
 #[derive(Deserialize)]
 struct Status {
     running: VersionId,
+    /// What is active, where that may be another version than the booted one.
+    active: Option<VersionId>,
     under_way: Option<Open>,
 }
 
@@ -111,7 +113,7 @@ pub(super) fn facts(connection: &mut Connection, host: &Host) -> Result<Facts> {
     let text = backstop(connection, host, &["status"], host.bounds.connect * 2)?;
     let status: Status = parse(&host.name, &text)?;
     Ok(Facts {
-        running: status.running.as_str().to_owned(),
+        running: status.active.unwrap_or(status.running).as_str().to_owned(),
         under_way: status.under_way,
     })
 }

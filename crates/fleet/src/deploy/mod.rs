@@ -207,11 +207,6 @@ impl<'a> HostRun<'a> {
         came
     }
 
-    /// The connection is no longer needed.
-    pub fn let_go(&mut self) {
-        self.session = None;
-    }
-
     fn failed(&self, stage: Stage, error: &Error) -> End {
         let why = crate::chain(error);
         if stage == Stage::PutBack {
@@ -353,6 +348,7 @@ impl<'a> HostRun<'a> {
             self.on.says("building there");
             nix::realise(self.session()?, drv, host.bounds.build)?;
         }
+        nix::hold(self.session()?, &wanted.version, limit)?;
         Ok(Came::Through)
     }
 }

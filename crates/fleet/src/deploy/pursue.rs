@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use engine::{Open, Outcome, Phase, TxId};
+use engine::{Open, Outcome, Phase, TrialKind, TxId};
 use health::{Baseline, Checks, Runner, Stage};
 use monitor::Silent;
 
@@ -41,12 +41,15 @@ enum Look {
 }
 
 impl<'a> Pursuit<'a> {
-    pub(super) fn new(on: OnHost<'a>, tx: TxId) -> Self {
+    pub(super) fn new(on: OnHost<'a>, tx: TxId, kind: TrialKind) -> Self {
         let bounds = &on.host.bounds;
         let now = Instant::now();
         // A boot trial's reconnection takes as long as its boots.
-        let reconnect = bounds.reconnect.max(bounds.boot);
-        let all = bounds.boot.max(bounds.activation) + bounds.confirm + bounds.settle;
+        let (reconnect, trial) = match kind {
+            TrialKind::Live => (bounds.reconnect, bounds.activation),
+            TrialKind::Boot => (bounds.reconnect + bounds.boot, bounds.boot),
+        };
+        let all = trial + bounds.confirm + bounds.settle;
         Self {
             on,
             tx,

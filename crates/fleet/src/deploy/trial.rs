@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use engine::{Outcome, Phase, Record, TxId};
+use engine::{Open, Outcome, Phase, Record, TrialKind, TxId};
 
 use super::pursue::Pursuit;
 use super::{Came, HostRun, OnHost, Wanted, ask};
@@ -17,15 +17,26 @@ use crate::{Error, Result};
 const REFUSED: i32 = 5;
 
 /// What was seen of the trial over the session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
     tx: Option<TxId>,
+    kind: TrialKind,
     phase: Option<Phase>,
     outcome: Option<Outcome>,
     line: Vec<u8>,
 }
 
 impl Seen {
+    fn new() -> Self {
+        Self {
+            tx: None,
+            kind: TrialKind::Live,
+            phase: None,
+            outcome: None,
+            line: Vec::new(),
+        }
+    }
+
     /// Takes output as it comes; answers with the records that became whole.
     fn take(&mut self, bytes: &[u8]) -> Vec<Record> {
         self.line.extend_from_slice(bytes);
@@ -44,6 +55,7 @@ impl Seen {
     fn note(&mut self, record: &Record) {
         if let Some(open) = record.state.open() {
             self.tx = Some(open.transaction.id);
+            self.kind = open.transaction.request.kind;
             self.phase = Some(open.phase.clone());
         } else if self.tx.is_none() {
             self.tx = record.event.tx();
@@ -62,8 +74,8 @@ impl HostRun<'_> {
             return Err(Error::CalledOff);
         };
         self.refresh()?;
-        if let Some(tx) = self.under_way(&wanted)? {
-            return self.pursue(tx, &wanted).map(Came::To);
+        if let Some(open) = self.facts.as_ref().and_then(|f| f.under_way.clone()) {
+            return self.take_up(&open, &wanted).map(Came::To);
         }
         self.bring_keys(When::Before)?;
         self.try_version(&wanted).map(Came::To)
@@ -83,25 +95,24 @@ impl HostRun<'_> {
         self.reach().map(drop)
     }
 
-    /// A transaction that is open already: ours, begun by a deployer that is gone,
-    /// or somebody else's.
-    fn under_way(&self, wanted: &Wanted) -> Result<Option<TxId>> {
-        let Some(open) = self.facts.as_ref().and_then(|f| f.under_way.as_ref()) else {
-            return Ok(None);
-        };
-        if open.transaction.target().as_str() == wanted.version {
-            return Ok(Some(open.transaction.id));
+    /// A transaction that is open already: of our version, begun by a deployer that
+    /// is gone, or somebody else's.
+    fn take_up(&mut self, open: &Open, wanted: &Wanted) -> Result<End> {
+        let transaction = &open.transaction;
+        if transaction.target().as_str() != wanted.version {
+            return Ok(End::Refused {
+                why: format!(
+                    "its upgrade {} to {} is {}",
+                    transaction.id,
+                    transaction.target().short(),
+                    open.phase.name()
+                ),
+            });
         }
-        Err(Error::OnHost {
-            host: self.on.host.name.clone(),
-            doing: "begin".to_owned(),
-            why: format!(
-                "its upgrade {} to {} is {}",
-                open.transaction.id,
-                open.transaction.target().short(),
-                open.phase.name()
-            ),
-        })
+        match waits_for_others(&open.phase) {
+            Some(why) => Ok(End::Staged { why }),
+            None => self.pursue(transaction.id, transaction.request.kind, wanted),
+        }
     }
 
     fn try_version(&mut self, wanted: &Wanted) -> Result<End> {
@@ -109,7 +120,7 @@ impl HostRun<'_> {
         let bounds = &self.on.host.bounds;
         let limit = bounds.stage + bounds.activation + bounds.confirm + bounds.settle;
         let mut session = self.session.take().ok_or(Error::CalledOff)?;
-        let mut seen = Seen::default();
+        let mut seen = Seen::new();
         self.on.says("staging");
         let on = self.on;
         let (ran, pursued) = std::thread::scope(|scope| {
@@ -118,11 +129,13 @@ impl HostRun<'_> {
             let ran = session.run(Program::Backstop, &words, None, limit, &mut |bytes| {
                 for record in seen.take(bytes) {
                     show(on, &record);
-                    if let (Some(tx), None, true) = (on_trial(&record), pursuit, on.host.confirm) {
+                    if let (Some((tx, kind)), None, true) =
+                        (on_trial(&record), pursuit, on.host.confirm)
+                    {
                         pursuit = Some(tx);
                         let tell: Sender<_> = tell.clone();
                         // The host's thread waits for the answer.
-                        scope.spawn(move || drop(tell.send(Pursuit::new(on, tx).run())));
+                        scope.spawn(move || drop(tell.send(Pursuit::new(on, tx, kind).run())));
                     }
                 }
             });
@@ -156,21 +169,16 @@ impl HostRun<'_> {
         let Some(tx) = seen.tx else {
             return self.not_begun(wanted, ran?);
         };
-        match seen.phase {
-            Some(Phase::AwaitingBoot { reboot: false }) => Ok(End::Staged {
-                why: "the next reboot tries it".to_owned(),
-            }),
-            Some(Phase::Ready {
-                postponed: Some(why),
-            }) => Ok(End::Staged { why }),
-            _ => self.pursue(tx, wanted),
+        match seen.phase.as_ref().and_then(waits_for_others) {
+            Some(why) => Ok(End::Staged { why }),
+            None => self.pursue(tx, seen.kind, wanted),
         }
     }
 
     /// Follows an open transaction to its end.
-    fn pursue(&mut self, tx: TxId, wanted: &Wanted) -> Result<End> {
+    fn pursue(&mut self, tx: TxId, kind: TrialKind, wanted: &Wanted) -> Result<End> {
         self.session = None;
-        match Pursuit::new(self.on, tx).run() {
+        match Pursuit::new(self.on, tx, kind).run() {
             Ok(outcome) => Ok(self.end(&outcome, wanted)),
             Err(e) => Ok(End::LeftAlone {
                 why: crate::chain(&e),
@@ -298,9 +306,21 @@ impl HostRun<'_> {
 }
 
 /// The transaction, if the version is on trial now.
-fn on_trial(record: &Record) -> Option<TxId> {
+fn on_trial(record: &Record) -> Option<(TxId, TrialKind)> {
     let open = record.state.open()?;
-    matches!(open.phase, Phase::Trial(_)).then_some(open.transaction.id)
+    let transaction = &open.transaction;
+    matches!(open.phase, Phase::Trial(_)).then_some((transaction.id, transaction.request.kind))
+}
+
+/// What a transaction waits for, if that is nothing that happens by itself.
+pub(super) fn waits_for_others(phase: &Phase) -> Option<String> {
+    match phase {
+        Phase::AwaitingBoot { reboot: false } => Some("the next reboot tries it".to_owned()),
+        Phase::Ready {
+            postponed: Some(why),
+        } => Some(why.clone()),
+        _ => None,
+    }
 }
 
 fn show(on: OnHost<'_>, record: &Record) {

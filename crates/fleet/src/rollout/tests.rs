@@ -267,7 +267,7 @@ impl World {
             let actions = self.rollout.step(Event::Interrupted);
             return self.take(actions);
         }
-        if self.pausing && (how % 3 == 0 || busy.is_empty()) {
+        if self.pausing && (how.is_multiple_of(3) || busy.is_empty()) {
             self.pausing = false;
             let actions = self.rollout.step(Event::PauseOver);
             return self.take(actions);

@@ -189,6 +189,19 @@ fn nix_copy(host: &Host, path: &str, socket: &Path) -> Result<()> {
     local::run("copy the version", command, host.bounds.copy).map(drop)
 }
 
+/// Where the host's garbage collector finds what was brought, until the version's
+/// own roots are there.
+const INCOMING: &str = "/nix/var/nix/gcroots/backstop-incoming";
+
+/// Keeps what was brought from being collected: the host's turn may come hours
+/// later.
+pub(crate) fn hold(connection: &mut Connection, path: &str, limit: Duration) -> Result<()> {
+    let words = ["--realise", path, "--add-root", INCOMING].map(str::to_owned);
+    connection
+        .must_run("nix-store", &words, None, limit)
+        .map(drop)
+}
+
 /// Builds a derivation on the host, which has it already.
 pub(crate) fn realise(connection: &mut Connection, drv: &str, limit: Duration) -> Result<String> {
     let words = ["--realise".to_owned(), drv.to_owned()];

@@ -489,6 +489,11 @@ impl Connection {
     /// A connection that broke before the greeting was none.
     fn as_unreachable(&self, error: Error) -> Error {
         match error {
+            Error::Cut { why, .. } if why.starts_with("sudo:") => Error::OnHost {
+                host: self.name.clone(),
+                doing: "become root".to_owned(),
+                why: format!("{why} (`--ask-sudo-password` asks for one)"),
+            },
             Error::Cut { address, why, .. } => Error::Unreachable { address, why },
             Error::TooSlow { limit, .. } => Error::Unreachable {
                 address: self.address.clone(),

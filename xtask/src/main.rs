@@ -5,6 +5,7 @@ use clap::Parser;
 
 mod bench;
 mod fixed;
+mod picture;
 mod scratch;
 mod step;
 mod test;
@@ -22,6 +23,18 @@ enum Task {
     Ci,
     /// Build the backstop that `backstop fleet` brings along, linked statically
     Static,
+    /// Film a rollout to hosts in directories, as an SVG (needs sshd and tmux)
+    Picture {
+        /// The backstop to film
+        #[arg(long, default_value = "target/release/backstop-static")]
+        program: std::path::PathBuf,
+        /// How many hosts
+        #[arg(long, default_value_t = 20)]
+        hosts: usize,
+        /// The picture
+        #[arg(default_value = "docs/rollout.svg")]
+        to: std::path::PathBuf,
+    },
     /// Measure the repository against Debian's ostree, into bench/
     Bench {
         /// How often everything is done; the median counts
@@ -41,6 +54,7 @@ fn main() -> anyhow::Result<()> {
             test::run(true)
         }
         Task::Static => fixed::run(),
+        Task::Picture { program, hosts, to } => picture::run(&program, hosts, &to),
         Task::Bench { rounds, tree } => bench::run(rounds, &tree),
     }
 }

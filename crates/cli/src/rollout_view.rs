@@ -144,7 +144,7 @@ impl View {
 fn bar(host: &str) -> ProgressBar {
     let bar = ProgressBar::new_spinner();
     let style =
-        ProgressStyle::with_template("   {spinner:.cyan}  {prefix:<16} {msg} {elapsed:.dim}");
+        ProgressStyle::with_template("       {spinner:.cyan}  {prefix:<16} {msg} {elapsed:.dim}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.set_prefix(host.to_owned());
     bar.enable_steady_tick(TICK);

@@ -27,7 +27,7 @@ pub struct Host {
     pub source: Option<Source>,
     /// What it runs, where that is said or follows from the source.
     pub kind: Option<Kind>,
-    /// Become root by sudo.
+    /// Become root by sudo, unless the login is root's.
     pub sudo: bool,
     /// Its sysroot.
     pub sysroot: PathBuf,
@@ -212,7 +212,7 @@ impl Host {
         Ok(Self {
             name: name.to_owned(),
             kind: kind(s.kind, source.as_ref())?,
-            sudo: s.sudo.unwrap_or(address.user.as_deref() != Some("root")),
+            sudo: s.sudo.unwrap_or(true),
             source,
             tags: s.tags.clone().unwrap_or_default(),
             program: programs.map(|(a, path)| (a.clone(), here(path))).collect(),

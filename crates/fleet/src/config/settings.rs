@@ -106,7 +106,7 @@ settings! {
     build_on_target | "buildOnTarget" | "remoteBuild": bool = Shape::Flag, "Build the closure on the host instead of here.";
     substitute_on_destination | "substituteOnDestination": bool = Shape::Flag, "Let the host fetch from its own substituters first.";
     copy_with | "copyWith": CopyWith = Shape::OneOf(&["stream", "nix-copy"]), "How a closure gets there: `stream` (an export through the open connection), or `nix-copy` (`nix copy`, which brings signatures along).";
-    sudo: bool = Shape::Flag, "Become root by sudo. Usual unless the user is root.";
+    sudo: bool = Shape::Flag, "Become root by sudo, unless the login is root's already. Usually true.";
     sysroot: PathBuf = Shape::Text, "The host's sysroot, where it is not `/`.";
     program: BTreeMap<String, PathBuf> = Shape::Paths, "The backstop to bring along, for each kind of processor: `{ x86_64 = \"…\" }`. Usually this program itself, if it is linked statically.";
     program_dir | "programDir": PathBuf = Shape::Text, "Where on the host it is put. Usually /var/lib/backstop/bin.";

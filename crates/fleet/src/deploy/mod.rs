@@ -200,6 +200,10 @@ impl<'a> HostRun<'a> {
             Stage::PutBack => self.put_back(put_back_to.unwrap_or_default()),
         };
         let came = done.unwrap_or_else(|e| Came::To(self.failed(stage, &e)));
+        if (stage, &came) == (Stage::Copy, &Came::Through) {
+            // It may be a while until its wave opens.
+            self.on.says("ready");
+        }
         if matches!(came, Came::To(_)) {
             // Nothing is left running on a host that is done with.
             self.session = None;

@@ -145,10 +145,14 @@ exec "$b" target"#
 }
 
 /// The command line for the host's login shell, whatever shell that is: nothing
-/// in the script needs more quoting than single quotes.
+/// in it needs more quoting than single quotes. With options for sudo, who is not
+/// root becomes root.
 pub(super) fn command_line(script: &str, sudo: Option<&str>) -> String {
     match sudo {
-        Some(options) => format!("exec sudo {options} -- sh -c '{script}'"),
+        Some(options) => format!(
+            "exec sh -c 'if [ \"$(id -u)\" = 0 ]; then exec sh -c \"$1\"; \
+             else exec sudo {options} -- sh -c \"$1\"; fi' sh '{script}'"
+        ),
         None => format!("exec sh -c '{script}'"),
     }
 }
@@ -189,6 +193,13 @@ mod tests {
             .status()
             .unwrap();
         assert!(checked.success());
+    }
+
+    #[test]
+    fn root_needs_no_sudo() {
+        let line = command_line("echo done", Some("-n --no-such-option"));
+        let out = Command::new("sh").args(["-c", &line]).output().unwrap();
+        assert_eq!(out.status.success(), rustix::process::geteuid().is_root());
     }
 
     #[test]

@@ -38,6 +38,7 @@ impl Controls {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let short = |dir: &PathBuf| dir.is_dir() && dir.as_os_str().len() < LONGEST_SOCKET - 40;
         let base = runtime.filter(short).unwrap_or_else(|| "/tmp".into());
+        remove_left_over(&base);
         for n in 0..1000 {
             let dir = base.join(format!("backstop-{}-{n}", std::process::id()));
             match std::fs::DirBuilder::new().mode(0o700).create(&dir) {
@@ -58,6 +59,26 @@ impl Controls {
     #[must_use]
     pub fn socket(&self, number: usize) -> PathBuf {
         self.dir.join(format!("{number}"))
+    }
+}
+
+/// Removes the directories of processes that were killed. Those of other users
+/// can't be, and are in nobody's way.
+fn remove_left_over(base: &Path) {
+    let Ok(entries) = std::fs::read_dir(base) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let numbers = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("backstop-"));
+        let pid: Option<u32> = numbers.and_then(|n| n.split_once('-')?.0.parse().ok());
+        if let Some(pid) = pid
+            && !Path::new(&format!("/proc/{pid}")).exists()
+        {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -145,6 +166,28 @@ pub(crate) fn shared(address: &Address, socket: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let base = tempfile::tempdir().unwrap();
+        let own = std::process::id();
+        // No process has the highest number there is.
+        let dead = format!("backstop-{}-0", u32::MAX);
+        let names = [
+            dead.clone(),
+            format!("backstop-{own}-0"),
+            "backstop-x-1".to_owned(),
+        ];
+        for name in &names {
+            std::fs::DirBuilder::new()
+                .create(base.path().join(name))
+                .unwrap();
+        }
+        remove_left_over(base.path());
+        let left = names.iter().filter(|name| base.path().join(name).exists());
+        assert_eq!(left.count(), 2);
+        assert!(!base.path().join(dead).exists());
+    }
 
     fn line(way: Way) -> String {
         let address = Address {

@@ -59,6 +59,12 @@ impl Connection {
                 state: state.to_owned(),
             });
         }
+        if let Some(backend) = remote.get("custom-backend") {
+            return Err(Error::OtherBackend {
+                remote: remote.name().to_owned(),
+                backend: backend.to_owned(),
+            });
+        }
         let url = match &net.url {
             Some(url) => url,
             None => remote.url()?,

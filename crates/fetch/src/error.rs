@@ -122,6 +122,14 @@ pub enum Error {
         /// Its mode.
         mode: String,
     },
+    /// The remote is one of another program.
+    #[error("the remote {remote} is one of {backend:?}, which is not known here")]
+    OtherBackend {
+        /// The remote.
+        remote: String,
+        /// Whose it is.
+        backend: String,
+    },
     /// The remote says that it is not to be used yet.
     #[error("the remote {remote} is not configured: {state}")]
     Unconfigured {

@@ -59,6 +59,11 @@ pub struct PullOptions {
     pub timestamp_check: bool,
     /// A revision that nothing wanted may be older than.
     pub timestamp_check_from: Option<String>,
+    /// Whether files with set-user-id bits and the like are refused.
+    pub plain_modes_only: bool,
+    /// Whether an archive takes a remote's files over unread. What is damaged there is
+    /// damaged here.
+    pub unverified_files: bool,
     /// Whether a signed summary may be older than one seen before, or expired.
     pub older_summary: bool,
     /// How to use the network.
@@ -77,6 +82,8 @@ impl Default for PullOptions {
             verify_bindings: true,
             timestamp_check: false,
             timestamp_check_from: None,
+            plain_modes_only: false,
+            unverified_files: false,
             older_summary: false,
             net: NetOptions::default(),
         }

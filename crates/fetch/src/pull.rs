@@ -26,9 +26,9 @@ pub fn pull(
     monitor: &dyn Monitor,
 ) -> Result<Pulled> {
     let connection = Connection::open(remote, &options.net)?;
-    let summary = match connection.near() {
-        Some(_) => None,
-        None => connection.summary(repo, verifier, options.older_summary, monitor)?,
+    let summary = match connection.near().is_some() || all_named_by_commit(options) {
+        true => None,
+        false => connection.summary(repo, verifier, options.older_summary, monitor)?,
     };
     let plan = Plan {
         repo,
@@ -50,6 +50,18 @@ pub fn pull(
         mirror_summary(repo, summary.as_ref())?;
     }
     Ok(pulled)
+}
+
+/// Whether nothing is wanted of which a summary could say what it is.
+fn all_named_by_commit(options: &PullOptions) -> bool {
+    let is_commit = |text: &str| text.parse::<Checksum>().is_ok();
+    let named = |text: &String| {
+        is_commit(text)
+            || text
+                .split_once('@')
+                .is_some_and(|(_, commit)| is_commit(commit))
+    };
+    !options.refs.is_empty() && options.refs.iter().all(named)
 }
 
 /// The commit that a remote means by a revision now: a ref of it, or a commit, or
@@ -119,6 +131,8 @@ impl Plan<'_> {
             local_caches,
             verify_bindings: options.verify_bindings,
             timestamp_check: options.timestamp_check,
+            plain_modes_only: options.plain_modes_only,
+            unverified_files: options.unverified_files,
             timestamp_check_from: from.map(|rev| self.repo.resolve(rev)).transpose()?,
         })
     }

@@ -215,6 +215,14 @@ pub enum Error {
     /// A remote lacks an object that it must have.
     #[error("the remote does not have the object {0}: it is incomplete, or being written")]
     NotServed(ObjectName),
+    /// A file that only a privileged owner should have.
+    #[error("the file {object} has the mode {mode:o}, and only plain ones are wanted")]
+    UnsafeMode {
+        /// The object.
+        object: ObjectName,
+        /// Its mode.
+        mode: u32,
+    },
     /// A remote named more objects than can be meant.
     #[error("there are more than {0} objects to pull: that is taken for an attack")]
     TooMany(u64),

@@ -7,6 +7,7 @@ mod full_disk;
 mod host;
 mod killed;
 mod nix;
+mod network;
 mod repo;
 mod story;
 

@@ -447,3 +447,80 @@ fn a_commit_without_a_parent_at_the_other_side() {
     pull(&to, &remote(&far.url()), &all).unwrap();
     assert_has(&to, "origin:main", origin.second);
 }
+
+#[test]
+fn files_with_odd_modes_can_be_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("from", RepoMode::Archive);
+    let tree = sandbox.tree("tree", "x");
+    let odd = std::fs::Permissions::from_mode(0o4755);
+    std::fs::set_permissions(tree.join("etc/empty"), odd).unwrap();
+    let commit = commit(&repo, &tree, "main", 1000);
+    let far = Far::start(repo.path(), |_, _| Act::Serve);
+    let near = format!("file://{}", repo.path().display());
+    let strict = fetch::PullOptions {
+        plain_modes_only: true,
+        ..options(&["main"])
+    };
+    let to = sandbox.repo("to", RepoMode::BareUser);
+    for url in [far.url(), near] {
+        let error = pull(&to, &remote(&url), &strict).unwrap_err();
+        assert!(text(&error).contains("the mode 104755"), "{}", text(&error));
+        crate::sandbox::assert_untouched(&to);
+    }
+    pull_main(&to, &far.url()).unwrap();
+    assert_has(&to, "origin:main", commit);
+}
+
+#[test]
+fn an_archive_may_take_files_over_unread() {
+    let sandbox = Sandbox::new();
+    let origin = sandbox.origin("origin");
+    let from = ostree::Repo::open(Arc::new(durable::RealFs), &origin.path).unwrap();
+    let path = crate::sandbox::object_path(&from, &origin.second, "usr/lib/file3");
+    let mut bytes = std::fs::read(origin.path.join(&path)).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(origin.path.join(&path), bytes).unwrap();
+    let far = Far::start(&origin.path, |_, _| Act::Serve);
+    let lax = fetch::PullOptions {
+        unverified_files: true,
+        ..options(&["main"])
+    };
+    // Only from archive to archive; all else is verified.
+    let bare = sandbox.repo("bare", RepoMode::BareUser);
+    assert!(pull(&bare, &remote(&far.url()), &lax).is_err());
+    let archive = sandbox.repo("archive", RepoMode::Archive);
+    assert!(pull_main(&archive, &far.url()).is_err());
+    pull(&archive, &remote(&far.url()), &lax).unwrap();
+    assert_eq!(archive.resolve("origin:main").unwrap(), origin.second);
+}
+
+#[test]
+fn a_remote_of_another_program_and_one_that_waits() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("to", RepoMode::BareUser);
+    for (key, value) in [
+        ("custom-backend", "other"),
+        ("unconfigured-state", "pay first"),
+    ] {
+        let mut odd = remote("http://127.0.0.1:9/");
+        odd.set(key, Some(value));
+        let error = pull(&repo, &odd, &options(&["main"])).unwrap_err();
+        assert!(error.to_string().contains(value), "{error}");
+    }
+}
+
+#[test]
+fn a_summary_that_is_not_needed_is_not_asked_for() {
+    let sandbox = Sandbox::new();
+    let origin = sandbox.origin("origin");
+    std::fs::write(origin.path.join("summary"), "broken").unwrap();
+    let far = Far::start(&origin.path, |_, _| Act::Serve);
+    let repo = sandbox.repo("to", RepoMode::BareUser);
+    assert!(pull_main(&repo, &far.url()).is_err());
+    let at = format!("main@{}", origin.second);
+    let many = [at.as_str(), &at, &origin.second.to_string()];
+    pull(&repo, &remote(&far.url()), &options(&many)).unwrap();
+    assert_has(&repo, "origin:main", origin.second);
+}

@@ -49,7 +49,7 @@ impl PullSession<'_> {
         let object = ObjectName::new(checksum, ObjectKind::Commit);
         let commit =
             Commit::decode(&pending.bytes).map_err(|source| Error::Damaged { object, source })?;
-        self.check_binding(&pending.request, &checksum, &commit)?;
+        self.check_binding(&checksum, &commit)?;
         self.check_time(&pending.request, &checksum, &commit)?;
         let complete = self.repo.has(&object)? && !self.repo.is_partial(&checksum)?;
         self.staging.metadata(ObjectKind::Commit, &pending.bytes)?;
@@ -62,27 +62,24 @@ impl PullSession<'_> {
         self.follow_commit(&pending.request, &commit, complete)
     }
 
-    /// A commit that says which refs it is for must be for the one it was found as.
-    fn check_binding(&self, request: &Request, checksum: &Checksum, commit: &Commit) -> Result<()> {
-        let Some(name) = request
-            .name
-            .as_ref()
-            .filter(|_| self.options.verify_bindings)
-        else {
-            return Ok(());
-        };
-        let Some(bound) = commit.metadata.get("ostree.ref-binding") else {
+    /// A commit that says which refs it is for must be for those that it was found as.
+    fn check_binding(&self, checksum: &Checksum, commit: &Commit) -> Result<()> {
+        let bound = commit.metadata.get("ostree.ref-binding");
+        let Some(bound) = bound.filter(|_| self.options.verify_bindings) else {
             return Ok(());
         };
         let bound = bound.as_texts().unwrap_or_default();
-        if bound.contains(&name.as_str()) {
-            return Ok(());
+        let wanted = self.options.wanted.iter().filter(|w| w.commit == *checksum);
+        for name in wanted.filter_map(|w| w.name.as_ref()) {
+            if !bound.contains(&name.as_str()) {
+                return Err(Error::OtherBinding {
+                    commit: *checksum,
+                    name: name.clone(),
+                    bound: bound.join(", "),
+                });
+            }
         }
-        Err(Error::OtherBinding {
-            commit: *checksum,
-            name: name.clone(),
-            bound: bound.join(", "),
-        })
+        Ok(())
     }
 
     /// A ref must not go back in time, where that is asked for.

@@ -25,6 +25,7 @@ use durable::{FsLock, LockMode};
 use monitor::{Monitor, Progress, Unit};
 
 use crate::config::RepoMode;
+use crate::format::FileHeader;
 use crate::store::Staging;
 use crate::{Checksum, Error, Metadata, ObjectKind, ObjectName, Repo, Result, Verifier};
 
@@ -69,6 +70,8 @@ pub struct SessionSummary {
     pub objects_cached: u64,
     /// How many arrived over the network.
     pub objects_fetched: u64,
+    /// How many of those were metadata, signatures among them.
+    pub metadata_fetched: u64,
     /// The bytes that arrived.
     pub bytes_fetched: u64,
 }
@@ -86,6 +89,7 @@ pub struct PullSession<'r> {
     commits: Mutex<Vec<Checksum>>,
     cached: AtomicU64,
     fetched: AtomicU64,
+    metadata: AtomicU64,
     bytes: AtomicU64,
     _lock: Mutex<Box<dyn FsLock>>,
 }
@@ -127,6 +131,7 @@ impl<'r> PullSession<'r> {
             commits: Mutex::default(),
             cached: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
+            metadata: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             _lock: Mutex::new(held),
             options,
@@ -210,8 +215,12 @@ impl<'r> PullSession<'r> {
     }
 
     /// Counts what arrived for one request.
-    fn count(&self, bytes: u64) {
+    fn count(&self, request: &Request, bytes: u64) {
         self.fetched.fetch_add(1, Ordering::Relaxed);
+        let is_file = |object: ObjectName| object.kind == ObjectKind::File;
+        if !request.object_name().is_some_and(is_file) {
+            self.metadata.fetch_add(1, Ordering::Relaxed);
+        }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -246,8 +255,9 @@ impl<'r> PullSession<'r> {
                 continue;
             }
             let copied = cache.open_file(&object.checksum).and_then(|file| {
-                self.staging
-                    .copy_file(object.checksum, file, &mut scratch.out)
+                self.check_mode(object, &file.header)?;
+                let buffer = &mut scratch.out;
+                self.staging.copy_file(object.checksum, file, buffer)
             });
             match copied {
                 Ok(()) => {
@@ -260,6 +270,18 @@ impl<'r> PullSession<'r> {
             }
         }
         Ok(false)
+    }
+
+    /// Refuses modes that are not plain, where that is wanted.
+    fn check_mode(&self, object: ObjectName, header: &FileHeader) -> Result<()> {
+        let plain = header.is_symlink() || header.mode & 0o7777 & !0o775 == 0;
+        match plain || !self.options.plain_modes_only {
+            true => Ok(()),
+            false => Err(Error::UnsafeMode {
+                object,
+                mode: header.mode,
+            }),
+        }
     }
 
     /// A metadata object that is on this machine.
@@ -325,6 +347,7 @@ impl<'r> PullSession<'r> {
             objects_resumed: self.staging.taken_over(),
             objects_cached: self.cached.load(Ordering::Relaxed),
             objects_fetched: self.fetched.load(Ordering::Relaxed),
+            metadata_fetched: self.metadata.load(Ordering::Relaxed),
             bytes_fetched: self.bytes.load(Ordering::Relaxed),
         })
     }

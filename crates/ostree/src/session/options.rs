@@ -34,6 +34,12 @@ pub struct SessionOptions {
     pub timestamp_check: bool,
     /// A commit that no wanted one may be older than.
     pub timestamp_check_from: Option<Checksum>,
+    /// Whether files with set-user-id bits and the like are refused, and others that
+    /// a `bare-user-only` repository cannot hold.
+    pub plain_modes_only: bool,
+    /// Whether an archive takes an archive's files over as they come, unread. What is
+    /// damaged there is damaged here.
+    pub unverified_files: bool,
 }
 
 impl Default for SessionOptions {
@@ -49,6 +55,8 @@ impl Default for SessionOptions {
             verify_bindings: true,
             timestamp_check: false,
             timestamp_check_from: None,
+            plain_modes_only: false,
+            unverified_files: false,
         }
     }
 }

@@ -129,6 +129,7 @@ impl<'s, 'r> Receiver<'s, 'r> {
         if header.is_symlink() {
             return Err(self.damaged(Malformed::Cut));
         }
+        self.session.check_mode(object, &header)?;
         let (head, rest) = self.bytes.split_at(end);
         let staging = &self.session.staging;
         let mut long = Incoming::begin(staging, object, header, size, head)?;
@@ -176,7 +177,7 @@ impl<'s, 'r> Receiver<'s, 'r> {
             scratch.spare = bytes;
             scratch.spare.clear();
         }
-        self.session.count(self.arrived);
+        self.session.count(&self.request, self.arrived);
         self.session.settle();
         Ok(())
     }
@@ -185,6 +186,11 @@ impl<'s, 'r> Receiver<'s, 'r> {
     fn file(&self, object: ObjectName, bytes: &[u8], scratch: &mut Scratch) -> Result<()> {
         let split = split_header(bytes).map_err(|e| self.damaged(e))?;
         let (header, size, end) = split.ok_or_else(|| self.damaged(Malformed::Cut))?;
+        self.session.check_mode(object, &header)?;
+        let to_archive = self.session.repo.mode() == RepoMode::Archive;
+        if to_archive && self.session.options.unverified_files {
+            return self.session.staging.archived_file(object, bytes);
+        }
         let deflated = &bytes[end..];
         let (held, most) = (deflated.len() as u64, max_deflated(size));
         if !can_hold(held, size) || (held > most && !header.is_symlink()) {
@@ -201,7 +207,7 @@ impl<'s, 'r> Receiver<'s, 'r> {
             return Err(Error::WrongDigest { object, found });
         }
         let staging = &self.session.staging;
-        if self.session.repo.mode() == RepoMode::Archive {
+        if to_archive {
             return staging.archived_file(object, bytes);
         }
         staging.verified_file(object.checksum, &header, content)

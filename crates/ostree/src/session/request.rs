@@ -30,8 +30,6 @@ pub struct Request {
     pub(super) scope: Scope,
     /// Of a commit, how many before it come along; `None`: all.
     pub(super) depth: Option<u32>,
-    /// Of a commit, the name under which it was wanted.
-    pub(super) name: Option<String>,
     /// Whether it was wanted itself, and not as the parent of another.
     pub(super) first: bool,
     /// Whether it is no error that the other side lacks it.
@@ -44,7 +42,6 @@ impl Request {
             what: What::Object(ObjectName::new(checksum, kind)),
             scope: Scope::All,
             depth: Some(0),
-            name: None,
             first: false,
             optional: false,
         }
@@ -53,7 +50,6 @@ impl Request {
     pub(super) fn wanted(wanted: &Wanted, depth: Option<u32>) -> Self {
         Self {
             depth,
-            name: wanted.name.clone(),
             first: true,
             ..Self::object(wanted.commit, ObjectKind::Commit)
         }

@@ -74,6 +74,17 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A delta is demanded and not there.
+    #[error("the remote {remote} has no delta to the commit {commit}, and one is demanded")]
+    NoDelta {
+        /// The remote.
+        remote: String,
+        /// The commit.
+        commit: ostree::Checksum,
+    },
+    /// Deltas are demanded where they cannot be used.
+    #[error("deltas are demanded, and cannot be used for an archive or for a part of a commit")]
+    DeltasUseless,
     /// A summary is needed and not there.
     #[error("the remote {remote} has no summary, which is needed {why}")]
     NoSummary {

@@ -13,6 +13,7 @@
 //! | `transfer.rs` | one file, however many attempts and mirrors that takes |
 //! | `connection.rs` | small files: refs, summary |
 //! | `summary.rs` | the summary: cached, and never an older one |
+//! | `delta.rs` | static deltas instead of many objects |
 //! | `download.rs` | a session's objects, many at once |
 //! | `pull.rs` | all of it in order |
 
@@ -20,6 +21,7 @@ mod address;
 mod attempt;
 mod client;
 mod connection;
+mod delta;
 mod download;
 mod error;
 mod near;
@@ -29,6 +31,7 @@ mod summary;
 mod transfer;
 
 pub use connection::Connection;
+pub use delta::Deltas;
 pub use error::{Error, Result};
 pub use options::{NetOptions, PullOptions};
 pub use pull::{Pulled, pull, resolve};

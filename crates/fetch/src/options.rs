@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::Deltas;
+
 /// How to use the network.
 #[derive(Debug, Clone)]
 pub struct NetOptions {
@@ -64,6 +66,8 @@ pub struct PullOptions {
     /// Whether an archive takes a remote's files over unread. What is damaged there is
     /// damaged here.
     pub unverified_files: bool,
+    /// Whether to use static deltas.
+    pub deltas: Deltas,
     /// Whether a signed summary may be older than one seen before, or expired.
     pub older_summary: bool,
     /// How to use the network.
@@ -84,6 +88,7 @@ impl Default for PullOptions {
             timestamp_check_from: None,
             plain_modes_only: false,
             unverified_files: false,
+            deltas: Deltas::default(),
             older_summary: false,
             net: NetOptions::default(),
         }

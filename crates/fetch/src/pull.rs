@@ -5,10 +5,11 @@ use std::sync::Arc;
 use durable::RealFs;
 use monitor::Monitor;
 use ostree::session::{PullSession, SessionOptions, SessionSummary, Wanted};
-use ostree::{Checksum, Remote, Repo, Summary, Verifier};
+use ostree::{Checksum, Remote, Repo, RepoMode, Summary, Verifier};
 
 use crate::download::download;
-use crate::{Connection, Error, PullOptions, RemoteSummary, Result, near};
+use crate::error::chain;
+use crate::{Connection, Deltas, Error, PullOptions, RemoteSummary, Result, delta, near};
 
 /// What came of a pull.
 pub type Pulled = SessionSummary;
@@ -38,7 +39,17 @@ pub fn pull(
     };
     let session_options = plan.session_options()?;
     plan.check_mode()?;
-    let session = PullSession::begin(repo, session_options, verifier, monitor)?;
+    let begin = || PullSession::begin(repo, session_options.clone(), verifier, monitor);
+    let mut session = begin()?;
+    if let Err(e) = plan.deltas(&session, monitor) {
+        if options.deltas == Deltas::Require {
+            return Err(e);
+        }
+        // By objects, then; what the delta made is kept as far as it is whole.
+        monitor.note(&format!("a delta cannot be used: {}", chain(&e)));
+        drop(session);
+        session = begin()?;
+    }
     if let Err(e) = download(&session, &connection) {
         return Err(match e {
             Error::Repo(e) => session.failed(e).into(),
@@ -109,6 +120,21 @@ impl Plan<'_> {
 
     fn name(&self) -> String {
         self.remote().name().to_owned()
+    }
+
+    /// Uses deltas, where that is wanted and possible.
+    fn deltas(&self, session: &PullSession<'_>, monitor: &dyn Monitor) -> Result<()> {
+        let options = self.options;
+        let required = options.deltas == Deltas::Require;
+        let partial = options.commit_metadata_only || !options.subpaths.is_empty();
+        if required && (self.repo.mode() == RepoMode::Archive || partial) {
+            return Err(Error::DeltasUseless);
+        }
+        // What is near is read faster by itself.
+        if options.deltas == Deltas::Never || (self.connection.near().is_some() && !required) {
+            return Ok(());
+        }
+        delta::apply(session, self.connection, self.summary, required, monitor)
     }
 
     fn session_options(&self) -> Result<SessionOptions> {

@@ -3,7 +3,8 @@
 use engine::{Transaction, VersionId};
 use fetch::PullOptions;
 use monitor::Monitor;
-use ostree::{Checksum, Remote, Unsigned};
+use ostree::sign::RemoteVerifier;
+use ostree::{Checksum, Remote};
 
 use crate::source::version;
 use crate::{Error, ImageHost, Result, Source};
@@ -40,7 +41,7 @@ impl ImageHost {
         };
         let failed = |e| failed(&remote, e);
         let repo = self.sysroot().repo();
-        let verifier = Unsigned::new(&remote)?;
+        let verifier = RemoteVerifier::new(repo, &remote)?;
         let options = PullOptions::default();
         let found = fetch::resolve(repo, &remote, &source.rev, &options, &verifier, monitor);
         Ok(version(&found.map_err(failed)?))
@@ -82,8 +83,8 @@ impl ImageHost {
             refs: vec![wanted],
             ..PullOptions::default()
         };
-        let verifier = Unsigned::new(&remote)?;
         let repo = self.sysroot().repo();
+        let verifier = RemoteVerifier::new(repo, &remote)?;
         fetch::pull(repo, &remote, &options, &verifier, monitor).map_err(|e| failed(&remote, e))?;
         Ok(true)
     }

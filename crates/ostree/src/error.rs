@@ -215,6 +215,22 @@ pub enum Error {
     /// A remote lacks an object that it must have.
     #[error("the remote does not have the object {0}: it is incomplete, or being written")]
     NotServed(ObjectName),
+    /// Something that is not on this machine cannot be had.
+    #[error("cannot fetch {what}")]
+    Unavailable {
+        /// What.
+        what: String,
+        /// Why not.
+        source: crate::Distrust,
+    },
+    /// A delta is another one than the remote lists.
+    #[error("the delta's superblock has the digest {found}, and the remote lists {wanted}")]
+    OtherSuperblock {
+        /// The listed digest.
+        wanted: Checksum,
+        /// The one that came.
+        found: Checksum,
+    },
     /// A file that only a privileged owner should have.
     #[error("the file {object} has the mode {mode:o}, and only plain ones are wanted")]
     UnsafeMode {

@@ -22,6 +22,7 @@ const MODE: &str = "ostree.summary.mode";
 const LAST_MODIFIED: &str = "ostree.summary.last-modified";
 const EXPIRES: &str = "ostree.summary.expires";
 const TOMBSTONES: &str = "ostree.summary.tombstone-commits";
+const DELTAS: &str = "ostree.static-deltas";
 const INDEXED_DELTAS: &str = "ostree.summary.indexed-deltas";
 const COLLECTION: &str = "ostree.summary.collection-id";
 const TIMESTAMP: &str = "ostree.commit.timestamp";
@@ -156,6 +157,11 @@ impl Repo {
         metadata.set(INDEXED_DELTAS, Value::Bool(true));
         if let Some(id) = self.config_value("core", "collection-id")? {
             metadata.set(COLLECTION, Value::from(id.as_str()));
+        }
+        let no_deltas = self.config_value("core", "no-deltas-in-summary")?;
+        let deltas = self.deltas()?;
+        if !deltas.is_empty() && no_deltas.as_deref() != Some("true") {
+            metadata.set(DELTAS, self.delta_digests(&deltas)?.to_value());
         }
         for (key, value) in more.iter() {
             metadata.set(key, value.clone());

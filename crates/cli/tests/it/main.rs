@@ -6,8 +6,8 @@ mod fleet;
 mod full_disk;
 mod host;
 mod killed;
-mod nix;
 mod network;
+mod nix;
 mod repo;
 mod story;
 

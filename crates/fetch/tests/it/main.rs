@@ -1,6 +1,7 @@
 //! Pulls over real sockets: from good servers, bad ones, and beside Debian's `ostree`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
+mod deltas;
 mod differential;
 mod far;
 mod hostile;

@@ -61,6 +61,12 @@ impl DeltaName {
         format!("{}/{part}", self.relative_dir())
     }
 
+    /// The path in a repository of the list of deltas to the same commit.
+    #[must_use]
+    pub fn index_path(&self) -> String {
+        index_path(&self.to)
+    }
+
     /// The key in a superblock of the commit's detached metadata.
     pub(super) fn detached_key(&self) -> String {
         self.relative_dir() + "/commitmeta"

@@ -11,6 +11,7 @@
 //! it, and asks only for the rest.
 
 mod commit;
+mod delta;
 mod follow;
 mod options;
 mod queue;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use fetch::{NetOptions, PullOptions};
-use ostree::Unsigned;
+use fetch::{Deltas, NetOptions, PullOptions};
+use ostree::sign::RemoteVerifier;
 use serde_json::json;
 
 use super::Context;
@@ -34,6 +34,9 @@ pub struct Pull {
     /// Look into this repository on this machine first
     #[arg(short = 'L', long, value_name = "DIR")]
     localcache_repo: Vec<PathBuf>,
+    /// Fetch objects one by one, though there may be a delta
+    #[arg(long)]
+    no_deltas: bool,
     /// Refuse versions that are older than what their ref names now
     #[arg(short = 'T', long)]
     timestamp_check: bool,
@@ -93,11 +96,15 @@ impl Pull {
             commit_metadata_only: self.commit_metadata_only,
             local_caches: self.localcache_repo,
             timestamp_check: self.timestamp_check,
+            deltas: match self.no_deltas {
+                true => Deltas::Never,
+                false => Deltas::Prefer,
+            },
             older_summary: self.older_summary,
             net: self.net.options()?,
             ..PullOptions::default()
         };
-        let verifier = Unsigned::new(&remote)?;
+        let verifier = RemoteVerifier::new(&repo, &remote)?;
         let monitor = cx.monitor();
         let pulled = fetch::pull(&repo, &remote, &options, &verifier, &monitor)
             .with_context(|| format!("cannot pull from the remote {}", remote.name()))?;

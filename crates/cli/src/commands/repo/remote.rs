@@ -4,7 +4,8 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use fetch::{Connection, NetOptions};
 use monitor::Silent;
-use ostree::{IfExists, Remote, Unsigned};
+use ostree::sign::RemoteVerifier;
+use ostree::{IfExists, Remote};
 use serde_json::json;
 
 use super::{Context, date};
@@ -139,7 +140,7 @@ impl RemoteArgs {
 fn list(cx: &mut Context<'_>, name: &str, more: bool) -> anyhow::Result<()> {
     let repo = cx.open()?;
     let remote = repo.remote(name)?;
-    let verifier = Unsigned::new(&remote)?;
+    let verifier = RemoteVerifier::new(&repo, &remote)?;
     let connection = Connection::open(&remote, &NetOptions::default())?;
     let found = connection
         .summary(&repo, &verifier, false, &Silent)

@@ -277,6 +277,38 @@ fn the_deployer_must_come_over_a_connection() {
 }
 
 #[test]
+fn a_boot_trial_waits_and_can_be_stopped() {
+    let Some(host) = NixHost::new() else { return };
+    let first = host.active();
+    let refuses = host.version("2", "inhibited");
+    let grub = host.root().join("boot/grub");
+    std::fs::create_dir_all(&grub).unwrap();
+    std::fs::write(grub.join("grub.cfg"), "# nothing yet\n").unwrap();
+    // A live trial that is refused is staged: the default stays, and GRUB is told to
+    // boot the version once.
+    let said = host.backstop(&["switch", &refuses], 7);
+    assert!(said.contains("The next reboot tries it"), "{said}");
+    let block = || String::from_utf8(std::fs::read(grub.join("grubenv")).unwrap()).unwrap();
+    let entry = "next_entry=NixOS - All configurations>NixOS - Configuration 2\n";
+    assert!(block().contains(entry), "{}", block());
+    let status = &host.json(&["status"])[0];
+    assert_eq!(status["attempts_left"], 1);
+    assert_eq!(status["default"].as_str().unwrap(), first);
+    assert_eq!(
+        (host.active(), host.loader_default()),
+        (first.clone(), first.clone())
+    );
+    let profile = std::fs::canonicalize(host.root().join("nix/var/nix/profiles/system"));
+    assert_eq!(profile.unwrap(), Path::new(&first));
+    host.backstop(&["rollback"], 0);
+    assert!(!block().contains("next_entry"), "{}", block());
+    // It never ran, so nothing is held against it.
+    let said = host.backstop(&["nix", "boot", &refuses], 0);
+    assert!(said.contains("The next reboot tries it"), "{said}");
+    assert_eq!(host.generations(), [first, refuses]);
+}
+
+#[test]
 fn a_flake_is_built_and_its_provenance_kept() {
     let Some(host) = NixHost::new() else { return };
     let flake = host.root().join("flake");

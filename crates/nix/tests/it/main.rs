@@ -1,6 +1,8 @@
 //! The Nix host with a real store: one binary, a module for each subject.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stdout)]
 
+mod module;
+
 #[test]
 fn every_file_here_is_a_module() {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");

@@ -93,7 +93,7 @@ impl View {
     fn step(&self, host: &str, step: &str) {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let line = hosts.entry(host.to_owned()).or_insert_with(|| Line {
-            bar: self.bars.as_ref().map(|bars| bars.add(bar(host))),
+            bar: self.bars.as_ref().map(|bars| bar(bars, host)),
             step: String::new(),
             since: Instant::now(),
             told: Instant::now(),
@@ -133,22 +133,36 @@ impl View {
     }
 
     fn log(&self, host: &str, lines: &[String]) {
+        let most = if self.bars.is_some() {
+            room()
+        } else {
+            usize::MAX
+        };
         for line in lines {
+            let line: String = line.chars().take(most).collect();
             let line = self.tone(Tone::Dim, &format!("| {line}"));
             self.print(&format!("{host:<16} {line}"));
         }
     }
 }
 
-/// A host's moving line.
-fn bar(host: &str) -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    let style =
-        ProgressStyle::with_template("       {spinner:.cyan}  {prefix:<16} {msg} {elapsed:.dim}");
+/// A host's moving line, at the end of the others.
+fn bar(bars: &MultiProgress, host: &str) -> ProgressBar {
+    // Only once it is one of them may it be drawn.
+    let bar = bars.add(ProgressBar::new_spinner());
+    let style = "       {spinner:.cyan}  {prefix:<16} {msg} {elapsed:.dim}";
+    let style = ProgressStyle::with_template(style);
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.set_prefix(host.to_owned());
     bar.enable_steady_tick(TICK);
     bar
+}
+
+/// How many characters of a host's log fit into the terminal's line.
+fn room() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    let columns = size.map_or(80, |size| usize::from(size.ws_col));
+    columns.saturating_sub(30).max(20)
 }
 
 impl Watcher for View {

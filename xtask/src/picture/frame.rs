@@ -84,48 +84,75 @@ fn obey(code: &str, style: &mut Style) {
     }
 }
 
-/// The moving picture.
+/// The moving picture. Rows that are shown again and again are drawn once.
 pub fn svg(looks: &[Look]) -> String {
     let total = looks.last().map_or(1.0, |l| (l.since + LAST).as_secs_f64());
     let (width, height) = (
         COLUMNS as f64 * WIDTH + 2.0 * MARGIN,
         ROWS as f64 * HEIGHT + 2.0 * MARGIN,
     );
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" \
-         font-family=\"ui-monospace,Menlo,Consolas,monospace\" font-size=\"14\" fill=\"#d7dae0\">\n\
-         <style>g{{visibility:hidden}}.b{{font-weight:bold}}.d{{opacity:.55}}</style>\n\
-         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#1e2127\"/>\n"
-    );
+    let mut drawn = Drawn::default();
+    let mut frames = String::new();
     for (at, look) in looks.iter().enumerate() {
         let begin = look.since.as_secs_f64();
         let end = looks
             .get(at + 1)
             .map_or(total, |next| next.since.as_secs_f64());
-        frame(&mut out, &look.frame, begin, end, total);
+        frame(&mut frames, &mut drawn, &look.frame, [begin, end, total]);
     }
-    out.push_str("</svg>\n");
-    out
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" \
+         font-family=\"ui-monospace,Menlo,Consolas,monospace\" font-size=\"14\" fill=\"#d7dae0\">\n\
+         <style>.f{{visibility:hidden}}.b{{font-weight:bold}}.d{{opacity:.55}}text{{white-space:pre}}</style>\n\
+         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#1e2127\"/>\n\
+         <defs>\n{}</defs>\n{frames}</svg>\n",
+        drawn.definitions
+    )
+}
+
+/// The rows drawn so far.
+#[derive(Default)]
+struct Drawn {
+    numbers: std::collections::HashMap<String, usize>,
+    definitions: String,
+}
+
+impl Drawn {
+    /// The number of a row.
+    fn row(&mut self, spans: &[Span]) -> usize {
+        let markup: String = spans.iter().map(text).collect();
+        let next = self.numbers.len();
+        match self.numbers.get(&markup) {
+            Some(number) => *number,
+            None => {
+                // Writing to a string does not fail.
+                let _ = writeln!(self.definitions, "<g id=\"r{next}\">{markup}</g>");
+                self.numbers.insert(markup, next);
+                next
+            }
+        }
+    }
 }
 
 /// One frame, shown from `begin` to `end` of each round of `total` seconds.
-fn frame(out: &mut String, frame: &Frame, begin: f64, end: f64, total: f64) {
+fn frame(out: &mut String, drawn: &mut Drawn, frame: &Frame, [begin, end, total]: [f64; 3]) {
     let (from, to) = (begin / total, end / total);
-    // Writing to a string does not fail.
     let _ = write!(
         out,
-        "<g><animate attributeName=\"visibility\" dur=\"{total:.2}s\" repeatCount=\"indefinite\" \
-         calcMode=\"discrete\" values=\"hidden;visible;hidden\" keyTimes=\"0;{from:.5};{to:.5}\"/>"
+        "<g class=\"f\"><animate attributeName=\"visibility\" dur=\"{total:.2}s\" repeatCount=\"indefinite\" \
+         calcMode=\"discrete\" values=\"hidden;visible;hidden\" keyTimes=\"0;{from:.4};{to:.4}\"/>"
     );
     for (number, row) in frame.rows.iter().enumerate() {
-        for span in row {
-            text(out, span, MARGIN + (number as f64 + 0.75) * HEIGHT);
+        if !row.is_empty() {
+            let y = MARGIN + (number as f64 + 0.75) * HEIGHT;
+            let _ = write!(out, "<use href=\"#r{}\" y=\"{y:.0}\"/>", drawn.row(row));
         }
     }
     out.push_str("</g>\n");
 }
 
-fn text(out: &mut String, span: &Span, y: f64) {
+/// A span's markup, on a row at the top.
+fn text(span: &Span) -> String {
     let blanks = span.text.chars().take_while(|c| *c == ' ').count();
     let x = MARGIN + (span.column + blanks) as f64 * WIDTH;
     let words = span.text.trim();
@@ -140,8 +167,5 @@ fn text(out: &mut String, span: &Span, y: f64) {
         _ => "",
     };
     let words = words.replace('&', "&amp;").replace('<', "&lt;");
-    let _ = write!(
-        out,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" textLength=\"{length:.1}\" xml:space=\"preserve\"{fill}{class}>{words}</text>"
-    );
+    format!("<text x=\"{x:.0}\" textLength=\"{length:.0}\"{fill}{class}>{words}</text>")
 }

@@ -102,7 +102,7 @@ impl HostRun<'_> {
         if transaction.target().as_str() != wanted.version {
             return Ok(End::Refused {
                 why: format!(
-                    "its upgrade {} to {} is {}",
+                    "cannot begin: its upgrade {} to {} is {}",
                     transaction.id,
                     transaction.target().short(),
                     open.phase.name()

@@ -23,6 +23,9 @@ const MOST_OUTPUT: usize = 64 << 20;
 /// A host has this much longer than a program may take to say that it took too
 /// long.
 const GRACE: Duration = Duration::from_secs(15);
+/// What is said on standard error may come so much later than the end of the
+/// output.
+const LAST_WORDS: Duration = Duration::from_millis(20);
 /// Our sudo's prompt, which nothing else prints.
 const PROMPT: &str = "backstop-asks-for-the-password:";
 
@@ -236,10 +239,10 @@ impl Connection {
             self.uploaded = true;
             return self.upload(program);
         }
-        match line.strip_prefix("cannot ") {
-            Some(what) => Err(self.cannot(&one_line(what), "")),
-            None => Err(self.nonsense(line)),
+        if line.starts_with("cannot ") {
+            return Err(self.script_failed(line));
         }
+        Err(self.nonsense(line))
     }
 
     fn upload(&mut self, program: &Bring) -> Result<()> {
@@ -252,15 +255,29 @@ impl Connection {
             Ok(()) => Ok(()),
             // The script says why it stopped taking it.
             Err(e) => match self.hear()? {
-                Said::Line(line) => self.script_says_only(&line),
+                Said::Line(line) => Err(self.script_failed(&line)),
                 _ => Err(self.gone("sending backstop", &e.to_string())),
             },
         }
     }
 
-    fn script_says_only(&self, line: &str) -> Result<()> {
-        let what = line.strip_prefix("cannot ").unwrap_or(line);
-        Err(self.cannot(&one_line(what), ""))
+    /// Why the script gave up: in its own words, and those of the programs it ran.
+    fn script_failed(&self, line: &str) -> Error {
+        // They may come a moment later.
+        std::thread::sleep(LAST_WORDS);
+        let what = one_line(line.strip_prefix("cannot ").unwrap_or(line));
+        let (doing, why) = what.split_once(": ").unwrap_or((&what, ""));
+        match (why, self.said_on_errors().as_str()) {
+            (why, "") => self.cannot(doing, why),
+            ("", said) => self.cannot(doing, said),
+            (why, said) => self.cannot(doing, &format!("{why} ({said})")),
+        }
+    }
+
+    /// The end of what came on standard error, in one line.
+    fn said_on_errors(&self) -> String {
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        one_line(&String::from_utf8_lossy(&errors))
     }
 
     fn check_hello(&self, bytes: &[u8]) -> Result<Hello> {
@@ -471,9 +488,8 @@ impl Connection {
 
     fn gone(&self, doing: &str, why: &str) -> Error {
         // ssh says why on standard error, which may come a moment later.
-        std::thread::sleep(Duration::from_millis(20));
-        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
-        let said = one_line(&String::from_utf8_lossy(&errors));
+        std::thread::sleep(LAST_WORDS);
+        let said = self.said_on_errors();
         let why = match (said.as_str(), why) {
             ("", "") => "it was closed at the other end".to_owned(),
             ("", why) => why.to_owned(),
@@ -504,10 +520,6 @@ impl Connection {
     }
 
     fn cannot(&self, doing: &str, why: &str) -> Error {
-        let (doing, why) = match doing.split_once(": ") {
-            Some((doing, more)) if why.is_empty() => (doing, more),
-            _ => (doing, why),
-        };
         Error::OnHost {
             host: self.name.clone(),
             doing: doing.to_owned(),

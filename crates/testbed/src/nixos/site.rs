@@ -142,7 +142,10 @@ impl Site {
             self.install(&root, system)?;
         }
         if options.no_profile {
-            root.run("rm /nix/var/nix/profiles/system*; ln -s $(ls -d /nix/store/*nixos-system-testbed-1) /nix/var/nix/gcroots/installed")?;
+            let system = options.system.as_deref().unwrap_or(&self.first);
+            root.run(&format!(
+                "rm /nix/var/nix/profiles/system*; ln -s {system} /nix/var/nix/gcroots/installed"
+            ))?;
         }
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let host = start(name, number, root, &self.switch, options)?;

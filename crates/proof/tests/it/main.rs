@@ -1,0 +1,54 @@
+//! The table of what may happen in a trial, row by row.
+#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)]
+
+mod again;
+mod all_well;
+mod collection;
+mod confirm;
+mod ends;
+mod first;
+mod reboot;
+mod rollback;
+mod supervisor;
+mod trouble;
+
+use proof::Stage;
+use testbed::packages;
+
+/// The stage, if root and the packages are there; says what is missing otherwise.
+/// With `BACKSTOP_REQUIRE_ALL=1` that is a failure.
+fn stage() -> Option<Stage> {
+    let mut lacks = packages::missing(&[packages::NIX, packages::CONTAINER]);
+    if !packages::is_root() {
+        lacks.push("root");
+    }
+    if lacks.is_empty() {
+        return Some(Stage::set().unwrap());
+    }
+    let lacks = lacks.join(", ");
+    let must = std::env::var_os("BACKSTOP_REQUIRE_ALL").is_some_and(|v| v == "1");
+    assert!(!must, "needs {lacks}");
+    println!("skipped: needs {lacks}");
+    None
+}
+
+/// Tells scenes at the same time.
+fn together(scenes: &[&(dyn Fn() + Sync)]) {
+    std::thread::scope(|scope| {
+        for scene in scenes {
+            scope.spawn(|| scene());
+        }
+    });
+}
+
+#[test]
+fn every_file_here_is_a_module() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let main = include_str!("main.rs");
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let module = name.trim_end_matches(".rs");
+        let listed = main.lines().any(|line| line == format!("mod {module};"));
+        assert!(module == "main" || listed, "{name} is not listed");
+    }
+}

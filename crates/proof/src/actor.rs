@@ -132,7 +132,7 @@ impl Actor {
     /// What the host can say of itself, for a test that failed.
     #[must_use]
     pub fn testimony(&self) -> String {
-        let script = "backstop status; backstop history; journalctl --no-pager -n 60; systemctl --no-pager list-units --failed; tail -n 20 /var/lib/backstop/log/*";
+        let script = "backstop status; backstop history; journalctl --no-pager -n 150; systemctl --no-pager list-units --failed; tail -n 20 /var/lib/backstop/log/*";
         self.tries(script).1
     }
 

@@ -9,7 +9,9 @@
 )]
 
 mod actor;
+mod rollout;
 mod stage;
 
 pub use actor::{Actor, Ending};
+pub use rollout::{Fleet, Rollout};
 pub use stage::{Stage, installed};

@@ -19,7 +19,7 @@ fn garbage_collection_during_the_trial() {
     });
     host.run("nix-collect-garbage -d").unwrap();
     let whole = |path: &str| {
-        let check = format!("nix-store --verify-path $(nix-store -qR {path})");
+        let check = format!("all=$(nix-store -qR {path}) && nix-store --verify-path $all");
         host.tries(&check).0 == Some(0)
     };
     assert!(!whole(&stray), "what nobody needs is gone");

@@ -62,7 +62,7 @@ fn a_power_cut_in_the_middle_of_the_activation() {
         let (code, said) = host.tries(&format!("backstop switch {version} --live --detach"));
         assert_eq!(code, Some(0), "{said}");
         host.wait_until("the activation to hang", || {
-            host.tries("pgrep -f 'sleep 100000'").0 == Some(0)
+            host.tries("pgrep -x sleep").0 == Some(0)
         });
         host.power_off();
         host.power_on().unwrap();

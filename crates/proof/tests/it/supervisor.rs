@@ -3,7 +3,7 @@
 use proof::installed;
 
 /// Keeps the supervisor busy with the trial.
-const SLOW: &str = "[check]\ncommand = [\"sleep\", \"60\"]\ntimeout = \"90s\"\n";
+const SLOW: &str = "command = [\"sleep\", \"60\"]\ntimeout = \"90s\"\n";
 
 #[test]
 fn the_supervisor_is_killed_and_stays_dead() {

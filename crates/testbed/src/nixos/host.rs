@@ -285,7 +285,7 @@ impl Shared {
                 .to_owned();
         if let Some(room) = self.room {
             script.push_str(&format!(
-                " && mount -t tmpfs -o size={room} nix /mnt && cp -a /nix/. /mnt && mount --move /mnt /nix"
+                " && mount -t tmpfs -o size={room} nix /mnt && cp -a /nix/. /mnt && mount --bind /mnt /nix"
             ));
         }
         script.push_str(&format!(" && exec {}", next.init));

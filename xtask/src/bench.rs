@@ -145,6 +145,7 @@ pub fn run(rounds: usize, tree: &Path) -> anyhow::Result<()> {
     )?;
     writeln!(report, "{}\n", machine(files, bytes, kind)?)?;
     table(&mut report, &taken)?;
+    crate::bench_delta::run(rounds, &backstop, &mut report)?;
     println!("\n{report}");
     save(&root, &report)
 }

@@ -4,6 +4,7 @@
 use clap::Parser;
 
 mod bench;
+mod bench_delta;
 mod fixed;
 mod picture;
 mod scratch;

@@ -18,6 +18,7 @@ use crate::format::{
     Xattrs, check_name,
 };
 use crate::gvariant::Value;
+use crate::sign::Signer;
 use crate::store::{Content, Staging, read_small};
 use crate::workers::{Tasks, work_through};
 use crate::{Checksum, Error, ObjectKind, Repo, Result};
@@ -51,6 +52,8 @@ pub struct CommitOptions {
     pub canonical_permissions: bool,
     /// Leaves all extended attributes out.
     pub no_xattrs: bool,
+    /// Who signs the commit, before the branch points to it.
+    pub signers: Vec<Signer>,
 }
 
 /// Where a commit's parent comes from.
@@ -134,6 +137,9 @@ impl Repo {
         let summary = self
             .commit_locked(dir, options, monitor)
             .map_err(|e| e.explain_full(self.path()))?;
+        for signer in &options.signers {
+            self.sign_commit(&summary.checksum, signer)?;
+        }
         if let Some(branch) = &options.branch {
             self.set_ref(branch, Some(&summary.checksum))?;
         }

@@ -11,6 +11,7 @@ mod sandbox;
 
 mod summaries;
 mod tls;
+mod trust;
 
 /// A test file that is not listed above would never run.
 #[test]

@@ -20,6 +20,7 @@ mod keyring;
 mod policy;
 mod scheme;
 mod signer;
+mod summary;
 mod trust;
 
 pub use ed25519::{KeySet, PublicKey, SecretKey};

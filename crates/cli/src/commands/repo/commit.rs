@@ -8,6 +8,7 @@ use ostree::{CommitOptions, CommitSummary, Metadata, Parent, Repo, Value};
 use serde_json::json;
 
 use super::Context;
+use super::sign::SignArgs;
 use crate::exit::Ended;
 
 /// Store a directory as a new version, and print its checksum.
@@ -55,6 +56,8 @@ pub struct Commit {
     /// Leave extended attributes out
     #[arg(long)]
     no_xattrs: bool,
+    #[command(flatten)]
+    sign: SignArgs,
     /// Print more, as "KEY: VALUE" lines
     #[arg(long)]
     table_output: bool,
@@ -123,6 +126,7 @@ impl Commit {
             owner_gid: self.owner_gid,
             canonical_permissions: self.canonical_permissions,
             no_xattrs: self.no_xattrs,
+            signers: self.sign.signers()?,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! `backstop repo remote`
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use fetch::{Connection, NetOptions};
@@ -45,6 +47,22 @@ enum RemoteCommand {
     },
     /// Show what one has now
     Summary {
+        /// Its name
+        name: String,
+    },
+    /// Trust OpenPGP keys for one
+    GpgImport {
+        /// Its name
+        name: String,
+        /// Files with keys
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Only this key of them: its fingerprint, identifier or owner
+        #[arg(long, value_name = "KEY")]
+        only: Vec<String>,
+    },
+    /// List the OpenPGP keys that are trusted for one
+    GpgListKeys {
         /// Its name
         name: String,
     },
@@ -128,6 +146,20 @@ impl RemoteArgs {
                 let remote = repo.remote(&name)?;
                 cx.out.json(&json!({ "url": remote.url()? }))?;
                 cx.out.line(remote.url()?)?;
+            }
+            RemoteCommand::GpgImport { name, files, only } => {
+                repo.remote(&name)?;
+                let paths: Vec<_> = files.iter().map(PathBuf::as_path).collect();
+                let added = repo.import_keys(&name, &paths, &only)?;
+                cx.out.json(&json!({ "remote": name, "added": added }))?;
+                cx.out
+                    .line(&format!("{added} keys are trusted that were not before"))?;
+            }
+            RemoteCommand::GpgListKeys { name } => {
+                for key in repo.trusted_keys(Some(&name))? {
+                    cx.out.json(&json!({ "fingerprint": key }))?;
+                    cx.out.line(&key)?;
+                }
             }
             RemoteCommand::Refs { name } => list(cx, &name, false)?,
             RemoteCommand::Summary { name } => list(cx, &name, true)?,

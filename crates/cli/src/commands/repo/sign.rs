@@ -103,6 +103,52 @@ fn new_key(cx: &mut Context<'_>, path: &Path) -> anyhow::Result<Ended> {
     Ok(Ended::Done)
 }
 
+/// Who signs what is written.
+#[derive(Debug, Args)]
+pub(super) struct SignArgs {
+    /// Sign with this secret key; "-" reads it from the standard input
+    #[arg(long, value_name = "KEY")]
+    sign: Vec<String>,
+    /// Sign with the secret keys in a file, one a line
+    #[arg(long, value_name = "FILE")]
+    sign_from_file: Option<PathBuf>,
+    /// The kind of those keys
+    #[arg(long, default_value = "ed25519", value_parser = ["ed25519", "dummy"])]
+    sign_type: String,
+    /// Sign with this OpenPGP key, which gpg knows
+    #[arg(long, value_name = "KEY")]
+    gpg_sign: Vec<String>,
+    /// Where gpg keeps its secret keys
+    #[arg(long, value_name = "DIR")]
+    gpg_homedir: Option<PathBuf>,
+}
+
+impl SignArgs {
+    /// All of them.
+    pub(super) fn signers(&self) -> anyhow::Result<Vec<Signer>> {
+        let source = |scheme, keys: &[String], file: Option<&PathBuf>| KeySource {
+            scheme,
+            keys: keys.to_vec(),
+            file: file.cloned(),
+            dir: None,
+            gpg_home: self.gpg_homedir.clone(),
+        };
+        let kinds = [
+            source(
+                self.sign_type.parse()?,
+                &self.sign,
+                self.sign_from_file.as_ref(),
+            ),
+            source(Scheme::Gpg, &self.gpg_sign, None),
+        ];
+        let mut found = Vec::new();
+        for kind in kinds.iter().filter(|kind| kind.is_named()) {
+            found.extend(kind.signers()?);
+        }
+        Ok(found)
+    }
+}
+
 /// Where keys come from.
 #[derive(Debug)]
 pub(super) struct KeySource {

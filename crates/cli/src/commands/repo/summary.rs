@@ -5,6 +5,7 @@ use clap::Args;
 use ostree::{Metadata, Summary, SummaryRef};
 use serde_json::json;
 
+use super::sign::SignArgs;
 use super::{Context, date};
 use crate::exit::Ended;
 
@@ -14,6 +15,8 @@ pub struct SummaryArgs {
     /// Write it anew
     #[arg(short, long)]
     update: bool,
+    #[command(flatten)]
+    sign: SignArgs,
 }
 
 /// A ref, its commit, and when that was made.
@@ -28,8 +31,7 @@ impl SummaryArgs {
     pub(super) fn run(self, cx: &mut Context<'_>) -> anyhow::Result<Ended> {
         let repo = cx.open()?;
         if self.update {
-            let summary = repo.summarize(&Metadata::default())?;
-            repo.write_summary(&summary)?;
+            repo.update_summary(&Metadata::default(), &self.sign.signers()?)?;
         }
         let bytes = repo
             .summary_bytes()?

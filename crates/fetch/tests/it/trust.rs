@@ -1,0 +1,70 @@
+//! Pulls that demand signatures.
+
+use std::sync::Arc;
+
+use durable::RealFs;
+use ostree::delta::{DeltaName, DeltaOptions};
+use ostree::sign::{RemoteVerifier, SecretKey, Signer};
+use ostree::{Checksum, Metadata, Repo, RepoMode};
+
+use crate::far::{Act, Far};
+use crate::sandbox::{Sandbox, assert_clean, assert_has, options, remote};
+
+#[test]
+fn signatures_are_demanded() {
+    let sandbox = Sandbox::new();
+    let origin = sandbox.origin("origin");
+    let from = Repo::open(Arc::new(RealFs), &origin.path).unwrap();
+    let name = DeltaName::new(None, origin.second);
+    let options_of_delta = DeltaOptions {
+        min_fallback_size: 0,
+        ..DeltaOptions::default()
+    };
+    from.generate_delta(name, &options_of_delta, &monitor::Silent)
+        .unwrap();
+    let far = Far::start(&origin.path, |_, _| Act::Serve);
+    let to = sandbox.repo("to", RepoMode::BareUser);
+    let (key, other) = (
+        SecretKey::generate().unwrap(),
+        SecretKey::generate().unwrap(),
+    );
+    let mut far_away = remote(&far.url());
+    far_away.set("sign-verify", Some("ed25519"));
+    far_away.set("sign-verify-summary", Some("ed25519"));
+    far_away.set("verification-ed25519-key", Some(&key.public().to_base64()));
+    let verifier = RemoteVerifier::new(&to, &far_away).unwrap();
+    let pull = || {
+        let options = options(&["main"]);
+        fetch::pull(&to, &far_away, &options, &verifier, &monitor::Silent)
+    };
+    let summary = |key: &SecretKey| {
+        let signers = [Signer::Ed25519(key.clone())];
+        from.update_summary(&Metadata::default(), &signers).unwrap();
+    };
+    let sign = |key: &SecretKey, commit: &Checksum| {
+        from.sign_commit(commit, &Signer::Ed25519(key.clone()))
+            .unwrap();
+    };
+    let refused = |what: &str| {
+        let error = pull().unwrap_err();
+        assert!(to.load_commit(&origin.second).is_err(), "{what}");
+        assert_clean(&to);
+        format!("{error:?}")
+    };
+    // An unsigned summary; one by another key; unsigned commits; by another key.
+    assert!(refused("no summary").contains("Unsigned"));
+    summary(&other);
+    assert!(refused("other summary").contains("NoneGood"));
+    summary(&key);
+    assert!(refused("no commit").contains("Unsigned"));
+    sign(&other, &origin.second);
+    assert!(refused("other commit").contains("NoneGood"));
+    let part = |target: &str| target.contains("/deltas/") && target.ends_with("/0");
+    let parts = far.asked().iter().filter(|a| part(&a.target)).count();
+    assert_eq!(parts, 0, "a part was fetched for a commit that is refused");
+    sign(&key, &origin.second);
+    pull().unwrap();
+    assert_has(&to, "origin:main", origin.second);
+    let there = to.detached_metadata(&origin.second).unwrap();
+    assert!(there.is_some());
+}

@@ -380,8 +380,10 @@ impl NixHost {
             return self.give_up(transaction, job.knowledge);
         };
         activation.stop_leftovers(&boot);
-        if activation.boots {
-            self.loader()?.boot_default()?;
+        if activation.boots
+            && let Ok(loader) = self.loader()
+        {
+            loader.boot_default()?;
         }
         let limit = Self::share(transaction.request.effect_deadline);
         self.restore_default(&previous, limit, &mut activation)?;

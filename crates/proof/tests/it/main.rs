@@ -13,6 +13,7 @@ mod reboot;
 mod rollback;
 mod supervisor;
 mod trouble;
+mod uninstalled;
 
 use proof::Stage;
 use testbed::packages;

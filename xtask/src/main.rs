@@ -1,10 +1,12 @@
-//! The project's own tasks: `cargo xtask test`, `cargo xtask ci`, `cargo xtask bench`.
+//! The project's own tasks: `cargo xtask test`, `cargo xtask ci`, `cargo xtask bench`,
+//! `cargo xtask conformance`.
 #![allow(clippy::print_stdout, reason = "this program talks to a person")]
 
 use clap::Parser;
 
 mod bench;
 mod bench_delta;
+mod conformance;
 mod fixed;
 mod picture;
 mod scratch;
@@ -20,7 +22,7 @@ enum Task {
         #[arg(long)]
         no_install: bool,
     },
-    /// What the project's CI runs: format, lints, documentation, then `test`
+    /// What the project's CI runs: format, lints, documentation, then `test` and `conformance`
     Ci,
     /// Build the backstop that `backstop fleet` brings along, linked statically
     Static,
@@ -45,6 +47,8 @@ enum Task {
         #[arg(default_value = "/usr/share")]
         tree: std::path::PathBuf,
     },
+    /// Run Debian's tests of `ostree` against backstop
+    Conformance(conformance::Conformance),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -52,10 +56,12 @@ fn main() -> anyhow::Result<()> {
         Task::Test { no_install } => test::run(!no_install),
         Task::Ci => {
             test::lint()?;
-            test::run(true)
+            test::run(true)?;
+            conformance::in_ci()
         }
         Task::Static => fixed::run(),
         Task::Picture { program, hosts, to } => picture::run(&program, hosts, &to),
         Task::Bench { rounds, tree } => bench::run(rounds, &tree),
+        Task::Conformance(options) => conformance::run(&options),
     }
 }

@@ -138,6 +138,13 @@ pub trait Fs: Debug + Send + Sync {
     /// # Errors
     /// The kernel's answer.
     fn symlink(&self, target: &Path, path: &Path) -> io::Result<()>;
+    /// Creates the character device 0:0 that hides a name in an overlay.
+    /// # Errors
+    /// The kernel's answer; `Unsupported` where there are no devices.
+    fn make_whiteout(&self, path: &Path, mode: u32) -> io::Result<()> {
+        let _ = (path, mode);
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Gives `original` a second name.
     /// # Errors
     /// The kernel's answer.

@@ -25,6 +25,7 @@ mod moves;
 mod real;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod unsynced;
 
 pub use batch::Batch;
 pub use fs::{
@@ -36,6 +37,7 @@ pub use moves::{
     rename_and_sync, switch_symlink,
 };
 pub use real::RealFs;
+pub use unsynced::Unsynced;
 
 use std::path::{Path, PathBuf};
 

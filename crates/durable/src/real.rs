@@ -225,6 +225,12 @@ impl Fs for RealFs {
         std::os::unix::fs::symlink(target, path)
     }
 
+    fn make_whiteout(&self, path: &Path, mode: u32) -> io::Result<()> {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let mode = Mode::from_raw_mode(mode & 0o7777);
+        Ok(mknodat(CWD, path, FileType::CharacterDevice, mode, 0)?)
+    }
+
     #[expect(clippy::disallowed_methods, reason = "this crate is the door")]
     fn hard_link(&self, original: &Path, path: &Path) -> io::Result<()> {
         std::fs::hard_link(original, path)

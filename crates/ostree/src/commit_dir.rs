@@ -14,14 +14,29 @@ use durable::{DirEntry, Doing, FileKind, LockMode};
 use monitor::{Monitor, Progress, Unit};
 
 use crate::format::{
-    Commit, DirMeta, DirRef, DirTree, FileHeader, FileRef, Metadata, TYPE_MASK, TYPE_SYMLINK,
-    Xattrs, check_name,
+    Commit, DirMeta, DirRef, DirTree, FileHeader, FileRef, Metadata, Xattrs, check_name,
 };
 use crate::gvariant::Value;
 use crate::sign::Signer;
+use crate::layers::Layers;
+use crate::modify::{LinkedFiles, Modified, Modify};
 use crate::store::{Content, Staging, read_small};
+use crate::tar_import::Archive;
 use crate::workers::{Tasks, work_through};
-use crate::{Checksum, Error, ObjectKind, Repo, Result};
+use crate::{Checksum, Error, ObjectKind, Repo, RepoMode, Result};
+
+/// A tree to commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A directory.
+    Dir(PathBuf),
+    /// What a commit holds, changed like the content of a directory.
+    Commit(Checksum),
+    /// What a commit holds, as it is.
+    Base(Checksum),
+    /// An archive.
+    Tar(Archive),
+}
 
 /// What a commit says and how files are taken in.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +69,19 @@ pub struct CommitOptions {
     pub no_xattrs: bool,
     /// Who signs the commit, before the branch points to it.
     pub signers: Vec<Signer>,
+    /// What else is changed on the way in.
+    pub modify: Modify,
+    /// Says that this is a system that boots, and with which kernel.
+    pub bootable: bool,
+    /// What is said of the commit beside it, which its digest does not cover.
+    pub detached: Option<Metadata>,
+    /// Writes into the commit how large its objects are; for archives.
+    pub sizes: bool,
+    /// A failure to end with just before anything is published, for those who test
+    /// what is left then.
+    pub before_publishing: Option<&'static str>,
+    /// Makes no commit where the content is the parent's.
+    pub skip_unchanged: bool,
 }
 
 /// Where a commit's parent comes from.
@@ -80,7 +108,11 @@ pub struct CommitSummary {
     pub content_total: u64,
     /// Objects that were not there before.
     pub objects_written: u64,
-    /// Bytes of those, before compression.
+    /// Files among those.
+    pub content_written: u64,
+    /// Files that were known by their hard links, and not read.
+    pub cache_hits: u64,
+    /// Bytes of those objects, before compression.
     pub bytes_written: u64,
 }
 
@@ -110,8 +142,14 @@ struct Walk<'a> {
     staging: &'a Staging<'a>,
     options: &'a CommitOptions,
     monitor: &'a dyn Monitor,
+    /// Where the tree is.
+    top: &'a Path,
     /// Digests of files that have several names.
     linked: Mutex<HashMap<(u64, u64), Checksum>>,
+    /// The objects of the repository by inode, where files may be links to them.
+    known: HashMap<(u64, u64), Checksum>,
+    modified: &'a Modified<'a>,
+    hits: AtomicU64,
     files: AtomicU64,
     dirs: AtomicU64,
     root: Mutex<Option<(Checksum, Checksum)>>,
@@ -130,12 +168,26 @@ impl Repo {
         options: &CommitOptions,
         monitor: &dyn Monitor,
     ) -> Result<CommitSummary> {
+        self.commit(&[Source::Dir(dir.to_owned())], options, monitor)
+    }
+
+    /// Commits trees laid over one another, the last one on top, as
+    /// [`Repo::commit_dir`] does with one directory.
+    ///
+    /// # Errors
+    /// As there; a file where another tree has a directory.
+    pub fn commit(
+        &self,
+        sources: &[Source],
+        options: &CommitOptions,
+        monitor: &dyn Monitor,
+    ) -> Result<CommitSummary> {
         if let Some(branch) = &options.branch {
-            crate::refs::check_ref_name(branch)?;
+            crate::refs::check_refspec(branch)?;
         }
         let _lock = self.lock(LockMode::Shared, monitor)?;
         let summary = self
-            .commit_locked(dir, options, monitor)
+            .commit_locked(sources, options, monitor)
             .map_err(|e| e.explain_full(self.path()))?;
         for signer in &options.signers {
             self.sign_commit(&summary.checksum, signer)?;
@@ -143,34 +195,88 @@ impl Repo {
         if let Some(branch) = &options.branch {
             self.set_ref(branch, Some(&summary.checksum))?;
         }
+        if options.modify.consume {
+            self.consume(sources)?;
+        }
         Ok(summary)
+    }
+
+    /// Removes the directories that have been committed.
+    fn consume(&self, sources: &[Source]) -> Result<()> {
+        for source in sources {
+            if let Source::Dir(dir) = source {
+                durable::remove_tree(self.fs(), dir)?;
+            }
+        }
+        Ok(())
     }
 
     fn commit_locked(
         &self,
-        dir: &Path,
+        sources: &[Source],
         options: &CommitOptions,
         monitor: &dyn Monitor,
     ) -> Result<CommitSummary> {
         let parent = self.parent_for(options)?;
         let staging = Staging::begin(self)?;
-        let walk = Walk::new(self, &staging, options, monitor);
-        let first = vec![Task::Dir(dir.to_owned(), String::new(), None)];
-        work_through(first, Vec::new, |task, buffer, tasks| {
-            walk.work(task, buffer, tasks)
-        })?;
-        let root = walk
-            .root
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let (root_tree, root_meta) = root.ok_or(Error::Uncommittable {
-            path: dir.to_owned(),
-            why: "it is not a directory",
-        })?;
-        let commit = commit_for(options, parent, root_tree, root_meta);
+        let modified = Modified::new(&options.modify);
+        let mut counts = Counts::default();
+        let mut layers = Layers::new(&staging);
+        for source in sources {
+            match source {
+                Source::Dir(dir) => {
+                    let (tree, meta) =
+                        self.walk(dir, &staging, options, &modified, monitor, &mut counts)?;
+                    layers.add(tree, meta)?;
+                }
+                Source::Commit(commit) => {
+                    let commit = self.load_commit(commit)?;
+                    let (tree, meta) = match modified.concern_trees(options) {
+                        true => self.rewrite(&commit, &staging, options, &modified)?,
+                        false => (commit.root_tree, commit.root_meta),
+                    };
+                    layers.add(tree, meta)?;
+                }
+                Source::Base(commit) => {
+                    let commit = self.load_commit(commit)?;
+                    layers.add(commit.root_tree, commit.root_meta)?;
+                }
+                Source::Tar(archive) => {
+                    crate::tar_import::import(archive, &staging, options, &modified, &mut layers)?;
+                }
+            }
+        }
+        modified.check_all_used()?;
+        let several = sources.len() > 1;
+        let (root_tree, root_meta) = layers.finish()?.ok_or(Error::NothingToCommit)?;
+        if let (true, Some(parent)) = (options.skip_unchanged, parent) {
+            let old = self.load_commit(&parent)?;
+            if (old.root_tree, old.root_meta) == (root_tree, root_meta) {
+                return Ok(counts.summary(parent, (0, 0, 0)));
+            }
+        }
+        if several {
+            staging.keep_only(&root_tree, &root_meta)?;
+        }
+        let mut commit = commit_for(options, parent, root_tree, root_meta);
+        if options.bootable {
+            let kernel = crate::bootable::kernel_version(&staging, &root_tree)?;
+            commit
+                .metadata
+                .set("ostree.linux", Value::from(kernel.as_str()));
+            commit.metadata.set("ostree.bootable", Value::Bool(true));
+        }
+        if options.sizes {
+            let sizes = crate::sizes::of_tree(&staging, &root_tree, &root_meta)?;
+            commit.metadata.set(crate::sizes::KEY, sizes);
+        }
         let checksum = staging.metadata(ObjectKind::Commit, &commit.encode())?;
+        if let Some(why) = options.before_publishing {
+            staging.keep();
+            return Err(Error::Wanted(why));
+        }
         let (objects_written, bytes_written) = staging.written();
+        let content_written = staging.files_written();
         report(monitor, "publishing objects", 0, Some(objects_written));
         staging.publish()?;
         report(
@@ -179,12 +285,60 @@ impl Repo {
             objects_written,
             Some(objects_written),
         );
-        Ok(CommitSummary {
-            checksum,
-            metadata_total: 2 * walk.dirs.into_inner() + 1,
-            content_total: walk.files.into_inner(),
-            objects_written,
-            bytes_written,
+        if let Some(detached) = &options.detached {
+            self.set_detached_metadata(&checksum, Some(detached))?;
+        }
+        counts.dirs += u64::from(counts.dirs == 0);
+        Ok(counts.summary(checksum, (objects_written, content_written, bytes_written)))
+    }
+
+    /// Stages a directory; its tree and attributes.
+    pub(crate) fn stage_dir(
+        &self,
+        dir: &Path,
+        staging: &Staging<'_>,
+        options: &CommitOptions,
+    ) -> Result<(Checksum, Checksum)> {
+        let modified = Modified::new(&options.modify);
+        self.walk(
+            dir,
+            staging,
+            options,
+            &modified,
+            &monitor::Silent,
+            &mut Counts::default(),
+        )
+    }
+
+    /// Takes a directory in; its tree and attributes.
+    fn walk(
+        &self,
+        dir: &Path,
+        staging: &Staging<'_>,
+        options: &CommitOptions,
+        modified: &Modified<'_>,
+        monitor: &dyn Monitor,
+        counts: &mut Counts,
+    ) -> Result<(Checksum, Checksum)> {
+        let known = match options.modify.links {
+            LinkedFiles::Read => HashMap::new(),
+            _ => self.objects_by_inode()?,
+        };
+        let walk = Walk::new(self, staging, (dir, options, modified), known, monitor);
+        let first = vec![Task::Dir(dir.to_owned(), String::new(), None)];
+        work_through(first, Vec::new, |task, buffer, tasks| {
+            walk.work(task, buffer, tasks)
+        })?;
+        counts.dirs += walk.dirs.into_inner();
+        counts.files += walk.files.into_inner();
+        counts.hits += walk.hits.into_inner();
+        let root = walk
+            .root
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        root.ok_or(Error::Uncommittable {
+            path: dir.to_owned(),
+            why: "it is not a directory",
         })
     }
 
@@ -196,6 +350,32 @@ impl Repo {
             }
             (Parent::OfBranch, Some(branch)) => self.read_ref(branch),
             _ => Ok(None),
+        }
+    }
+}
+
+/// What was met while trees were taken in.
+#[derive(Debug, Default)]
+struct Counts {
+    dirs: u64,
+    files: u64,
+    hits: u64,
+}
+
+impl Counts {
+    fn summary(
+        &self,
+        checksum: Checksum,
+        (objects, content, bytes): (u64, u64, u64),
+    ) -> CommitSummary {
+        CommitSummary {
+            checksum,
+            metadata_total: 2 * self.dirs + 1,
+            content_total: self.files,
+            objects_written: objects,
+            content_written: content,
+            cache_hits: self.hits,
+            bytes_written: bytes,
         }
     }
 }
@@ -248,7 +428,8 @@ impl<'a> Walk<'a> {
     fn new(
         repo: &'a Repo,
         staging: &'a Staging<'a>,
-        options: &'a CommitOptions,
+        (top, options, modified): (&'a Path, &'a CommitOptions, &'a Modified<'a>),
+        known: HashMap<(u64, u64), Checksum>,
         monitor: &'a dyn Monitor,
     ) -> Self {
         Self {
@@ -256,6 +437,10 @@ impl<'a> Walk<'a> {
             staging,
             options,
             monitor,
+            top,
+            known,
+            modified,
+            hits: AtomicU64::new(0),
             linked: Mutex::default(),
             files: AtomicU64::new(0),
             dirs: AtomicU64::new(0),
@@ -294,7 +479,9 @@ impl Walk<'_> {
     ) -> Result<Arc<OpenDir>> {
         let fs = self.repo.fs();
         let meta = self.dirmeta(&path)?;
-        let entries = fs.read_dir(&path).doing("list", &path)?;
+        let mut entries = fs.read_dir(&path).doing("list", &path)?;
+        let within = self.inside(&path);
+        entries.retain(|e| !self.modified.skips(&within, &e.name));
         let (dirs, files): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|e| e.kind == FileKind::Dir);
         let dir = Arc::new(OpenDir {
@@ -370,7 +557,11 @@ impl Walk<'_> {
                 why: "it is not a directory",
             });
         }
-        let (uid, gid, mode) = self.attributes(stat.uid, stat.gid, stat.mode);
+        let owner = (stat.uid, stat.gid);
+        let inside = self.inside(path);
+        let (uid, gid, mode) =
+            self.modified
+                .attributes(self.repo, self.options, &inside, owner, stat.mode);
         let xattrs = self.xattrs(path)?;
         let meta = DirMeta {
             uid,
@@ -381,23 +572,13 @@ impl Walk<'_> {
         self.staging.metadata(ObjectKind::DirMeta, &meta.encode())
     }
 
-    /// Owner and mode as the options want them.
-    fn attributes(&self, uid: u32, gid: u32, mode: u32) -> (u32, u32, u32) {
-        let options = self.options;
-        let (mut owner, mut group, mut bits) = (uid, gid, mode);
-        if options.canonical_permissions {
-            (owner, group) = (0, 0);
-            if mode & TYPE_MASK != TYPE_SYMLINK {
-                bits &= TYPE_MASK | 0o755;
-            }
-        }
-        owner = options.owner_uid.unwrap_or(owner);
-        group = options.owner_gid.unwrap_or(group);
-        (owner, group, bits)
+    /// The path in the commit of what is at `path`.
+    fn inside(&self, path: &Path) -> PathBuf {
+        Path::new("/").join(path.strip_prefix(self.top).unwrap_or(path))
     }
 
     fn xattrs(&self, path: &Path) -> Result<Xattrs> {
-        if self.options.no_xattrs || self.options.canonical_permissions {
+        if self.options.drops_xattrs(self.repo) {
             return Ok(Xattrs::default());
         }
         let found = self.repo.fs().xattrs(path);
@@ -417,7 +598,15 @@ impl Walk<'_> {
                 return Ok(FileRef { name, checksum });
             }
         }
-        let (uid, gid, mode) = self.attributes(stat.uid, stat.gid, stat.mode);
+        let owner = (stat.uid, stat.gid);
+        let inside = self.inside(&path);
+        let (uid, gid, mode) =
+            self.modified
+                .attributes(self.repo, self.options, &inside, owner, stat.mode);
+        if let Some(checksum) = self.link_of(inode, &inside)? {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(FileRef { name, checksum });
+        }
         let header = FileHeader {
             uid,
             gid,
@@ -427,6 +616,9 @@ impl Walk<'_> {
         };
         let checksum = match stat.kind {
             FileKind::Symlink => self.symlink(header, &path, buffer)?,
+            FileKind::File if self.may_adopt(&header, &stat) => {
+                self.staging.adopt(&header, &path, buffer)?
+            }
             FileKind::File => self.regular(&header, &path, stat.size, buffer)?,
             FileKind::Dir | FileKind::Other => {
                 return Err(Error::Uncommittable {
@@ -440,6 +632,39 @@ impl Walk<'_> {
             linked.insert(inode, checksum);
         }
         Ok(FileRef { name, checksum })
+    }
+
+    /// The object that a file is a hard link to, where that is known and nothing is
+    /// changed on the way in.
+    fn link_of(&self, inode: (u64, u64), inside: &Path) -> Result<Option<Checksum>> {
+        let Some(checksum) = self.known.get(&inode) else {
+            return Ok(None);
+        };
+        if self.options.modify.links == LinkedFiles::Trust {
+            return Ok(Some(*checksum));
+        }
+        // The object knows the true attributes, which a checkout may not have.
+        let header = self.repo.open_file(checksum)?.header;
+        let owner = (header.uid, header.gid);
+        let wanted = self
+            .modified
+            .attributes(self.repo, self.options, inside, owner, header.mode);
+        let drops = self.options.drops_xattrs(self.repo) && !header.xattrs.as_slice().is_empty();
+        let same = wanted == (header.uid, header.gid, header.mode) && !drops;
+        Ok(same.then_some(*checksum))
+    }
+
+    /// Whether a file may become the object itself: it is going to be removed, and
+    /// is what the object would be.
+    fn may_adopt(&self, header: &FileHeader, stat: &durable::Metadata) -> bool {
+        self.options.modify.consume
+            && self.options.modify.links != LinkedFiles::Read
+            && stat.mode == header.mode
+            && match self.repo.mode() {
+                RepoMode::Bare => (stat.uid, stat.gid) == (header.uid, header.gid),
+                RepoMode::BareUserOnly => true,
+                _ => false,
+            }
     }
 
     fn symlink(&self, header: FileHeader, path: &Path, buffer: &mut Vec<u8>) -> Result<Checksum> {

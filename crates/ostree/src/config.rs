@@ -13,6 +13,9 @@ pub enum RepoMode {
     /// Files readable by their owner, the true attributes in
     /// `user.ostreemeta`; for unprivileged users.
     BareUser,
+    /// Files as they are, but without owners and extended attributes, and with
+    /// harmless mode bits only; needs nothing of the filesystem.
+    BareUserOnly,
     /// Compressed files, for serving over a network.
     Archive,
 }
@@ -24,6 +27,7 @@ impl RepoMode {
         match word {
             "bare" => Some(Self::Bare),
             "bare-user" => Some(Self::BareUser),
+            "bare-user-only" => Some(Self::BareUserOnly),
             "archive" | "archive-z2" => Some(Self::Archive),
             _ => None,
         }
@@ -35,6 +39,7 @@ impl RepoMode {
         match self {
             Self::Bare => "bare",
             Self::BareUser => "bare-user",
+            Self::BareUserOnly => "bare-user-only",
             Self::Archive => "archive-z2",
         }
     }
@@ -63,7 +68,8 @@ pub enum BadConfig {
     NoMode,
     /// A mode that is not implemented.
     #[error(
-        "its mode is {0:?}, and this program knows \"bare\", \"bare-user\" and \"archive\" only"
+        "its mode is {0:?}, and this program knows \"bare\", \"bare-user\", \"bare-user-only\" and \
+         \"archive\" only"
     )]
     Mode(String),
     /// A value that cannot be understood.
@@ -86,11 +92,19 @@ pub(crate) enum MinFreeSpace {
 }
 
 /// What matters to us of a `config` file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Config {
     pub(crate) mode: RepoMode,
     pub(crate) min_free_space: MinFreeSpace,
     pub(crate) zlib_level: u32,
+    /// Extended attributes are neither read nor set.
+    pub(crate) disable_xattrs: bool,
+    /// Whether what is written is synced.
+    pub(crate) fsync: bool,
+    /// Whether a removed commit leaves a mark that says so.
+    pub(crate) tombstones: bool,
+    /// A repository whose objects and refs are seen as if they were here.
+    pub(crate) parent: Option<String>,
 }
 
 impl Config {
@@ -112,12 +126,30 @@ impl Config {
             mode,
             min_free_space: min_free_space(&file)?,
             zlib_level: zlib_level(&file)?,
+            disable_xattrs: flag(&file, "disable-xattrs", false)?,
+            fsync: flag(&file, "fsync", true)?,
+            tombstones: flag(&file, "tombstone-commits", false)?,
+            parent: file.get("core", "parent").map(str::to_owned),
         })
     }
 
     /// The text of a new repository's `config` file.
     pub(crate) fn text_for(mode: RepoMode) -> String {
         format!("[core]\nrepo_version=1\nmode={mode}\n")
+    }
+}
+
+/// A flag, where it is set.
+fn flag(file: &KeyFile, key: &'static str, default: bool) -> Result<bool, BadConfig> {
+    match file.get("core", key) {
+        None => Ok(default),
+        Some("true" | "1") => Ok(true),
+        Some("false" | "0") => Ok(false),
+        Some(other) => Err(BadConfig::Value {
+            key,
+            value: other.to_owned(),
+            wanted: "true or false",
+        }),
     }
 }
 
@@ -179,6 +211,7 @@ mod tests {
         for (mode, is) in [
             ("bare", RepoMode::Bare),
             ("bare-user", RepoMode::BareUser),
+            ("bare-user-only", RepoMode::BareUserOnly),
             ("archive", RepoMode::Archive),
             ("archive-z2", RepoMode::Archive),
         ] {

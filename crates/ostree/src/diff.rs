@@ -3,8 +3,10 @@
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
+use crate::commit_dir::CommitOptions;
 use crate::format::DirTree;
 use crate::listing::MAX_DEPTH;
+use crate::store::Staging;
 use crate::{Checksum, Error, Repo, Result};
 
 /// What happened to a path.
@@ -34,7 +36,44 @@ enum Item {
     Dir { tree: Checksum, meta: Checksum },
 }
 
+/// One of two trees that are compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiffSide {
+    /// What a commit holds.
+    Commit(Checksum),
+    /// A directory.
+    Dir(PathBuf),
+}
+
 impl Repo {
+    /// The same as [`Repo::diff`] for trees of which either may be a directory. The
+    /// options say how directories are taken in.
+    ///
+    /// # Errors
+    /// Missing or damaged objects; the disk's.
+    pub fn diff_sides(
+        &self,
+        from: &DiffSide,
+        to: &DiffSide,
+        options: &CommitOptions,
+    ) -> Result<Vec<Change>> {
+        // What directories hold is staged, compared, and dropped.
+        let staging = Staging::begin(self)?;
+        let root = |side: &DiffSide| match side {
+            DiffSide::Commit(commit) => {
+                let commit = self.load_commit(commit)?;
+                Ok((commit.root_tree, commit.root_meta))
+            }
+            DiffSide::Dir(dir) => self.stage_dir(dir, &staging, options),
+        };
+        let (from, to) = (root(from)?, root(to)?);
+        let mut changes = Vec::new();
+        let load = |tree: &Checksum| staging.dirtree(tree);
+        diff_roots(&load, from, to, &mut changes)?;
+        changes.sort();
+        Ok(changes)
+    }
+
     /// The paths that differ between two commits, modified ones first, then
     /// removed and added ones, each sorted. Below a removed directory, and where
     /// a file became a directory, nothing is listed.
@@ -43,14 +82,34 @@ impl Repo {
     /// Missing or damaged objects.
     pub fn diff(&self, from: &Checksum, to: &Checksum) -> Result<Vec<Change>> {
         let (from, to) = (self.load_commit(from)?, self.load_commit(to)?);
+        let from = (from.root_tree, from.root_meta);
+        let to = (to.root_tree, to.root_meta);
         let mut changes = Vec::new();
-        let root = Path::new("/");
-        if from.root_meta != to.root_meta {
-            add(&mut changes, ChangeKind::Modified, root.to_owned());
-        }
-        self.diff_trees(root, &from.root_tree, &to.root_tree, 0, &mut changes)?;
+        diff_roots(&|tree| self.load_dirtree(tree), from, to, &mut changes)?;
         changes.sort();
         Ok(changes)
+    }
+}
+
+/// Where directories come from.
+struct Trees<'a>(&'a dyn Fn(&Checksum) -> Result<DirTree>);
+
+fn diff_roots(
+    load: &dyn Fn(&Checksum) -> Result<DirTree>,
+    (from_tree, from_meta): (Checksum, Checksum),
+    (to_tree, to_meta): (Checksum, Checksum),
+    changes: &mut Vec<Change>,
+) -> Result<()> {
+    let root = Path::new("/");
+    if from_meta != to_meta {
+        add(changes, ChangeKind::Modified, root.to_owned());
+    }
+    Trees(load).diff_trees(root, &from_tree, &to_tree, 0, changes)
+}
+
+impl Trees<'_> {
+    fn load_dirtree(&self, tree: &Checksum) -> Result<DirTree> {
+        (self.0)(tree)
     }
 
     fn diff_trees(

@@ -58,6 +58,14 @@ pub enum Error {
         /// How.
         source: Malformed,
     },
+    /// A directory has a name in it that leads out of it, or nowhere.
+    #[error("the object {object} is damaged: it has {name:?} for a file's name")]
+    BadName {
+        /// The directory.
+        object: ObjectName,
+        /// The name.
+        name: String,
+    },
     /// An object can not be read to its end.
     #[error("cannot read the object {object}")]
     Unreadable {
@@ -123,6 +131,59 @@ pub enum Error {
     #[error("cannot store {}: {why}", path.display())]
     Uncommittable {
         /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: &'static str,
+    },
+    /// The metadata that tells the sizes of a commit's objects cannot be understood.
+    #[error("the metadata ostree.sizes of the commit is damaged")]
+    BadSizes,
+    /// Somebody who tests wanted a failure.
+    #[error("{0}")]
+    Wanted(&'static str),
+    /// A file whose mode could do harm.
+    #[error(
+        "the file {object} has the mode {mode:o}, whose bits {bits:o} may not be in this repository"
+    )]
+    HarmfulMode {
+        /// The file.
+        object: ObjectName,
+        /// Its mode.
+        mode: u32,
+        /// The bits that may not be.
+        bits: u32,
+    },
+    /// A commit does not belong to the ref that led to it.
+    #[error("the commit {commit} does not belong to the ref {name}")]
+    Unbound {
+        /// The commit.
+        commit: Checksum,
+        /// The ref.
+        name: String,
+    },
+    /// Nothing was given that a commit could hold.
+    #[error("there is no tree to commit")]
+    NothingToCommit,
+    /// A change is wanted for a path that is not in the tree.
+    #[error("the {list} names {}, which is not in the tree", path.display())]
+    Unmatched {
+        /// The path.
+        path: PathBuf,
+        /// The list that names it.
+        list: &'static str,
+    },
+    /// An archive that cannot be read.
+    #[error("cannot read the archive {}", path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// An entry of an archive that cannot be taken in.
+    #[error("cannot take {} out of the archive: {why}", path.display())]
+    ArchiveEntry {
+        /// The entry.
         path: PathBuf,
         /// Why not.
         why: &'static str,
@@ -330,6 +391,7 @@ impl Error {
             Self::Missing(_)
                 | Self::WrongDigest { .. }
                 | Self::Damaged { .. }
+                | Self::BadName { .. }
                 | Self::Unreadable { .. }
                 | Self::DamagedRef(_)
                 | Self::RefToNothing { .. }

@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use monitor::{Monitor, Progress, Unit};
 
-use crate::format::{Commit, DirMeta, DirTree};
+use crate::format::{Commit, DirMeta};
+use crate::store::decode_dirtree;
 use crate::workers::work_through;
 use crate::{Checksum, Error, ObjectKind, ObjectName, Repo, Result};
 
@@ -156,9 +157,7 @@ impl Check<'_> {
         let damaged = |source| Error::Damaged { object, source };
         match object.kind {
             ObjectKind::File => return self.file(object, buffer),
-            ObjectKind::DirTree => {
-                drop(DirTree::decode(&self.repo.load(object)?).map_err(damaged)?)
-            }
+            ObjectKind::DirTree => drop(decode_dirtree(object, &self.repo.load(object)?)?),
             ObjectKind::DirMeta => {
                 drop(DirMeta::decode(&self.repo.load(object)?).map_err(damaged)?)
             }

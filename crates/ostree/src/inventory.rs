@@ -36,6 +36,36 @@ impl Repo {
         Ok(found)
     }
 
+    /// All commits that are in the repository, sorted.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn commits(&self) -> Result<Vec<Checksum>> {
+        let mut commits: Vec<_> = self
+            .inventory()?
+            .into_iter()
+            .filter(|o| o.kind == ObjectKind::Commit)
+            .map(|o| o.checksum)
+            .collect();
+        commits.sort();
+        Ok(commits)
+    }
+
+    /// The file objects by device and inode.
+    pub(crate) fn objects_by_inode(
+        &self,
+    ) -> Result<std::collections::HashMap<(u64, u64), Checksum>> {
+        let mut found = std::collections::HashMap::new();
+        for object in self.inventory()? {
+            if object.kind == ObjectKind::File {
+                let path = self.object_path(&object);
+                let stat = self.fs().metadata(&path).doing("look at", &path)?;
+                found.insert((stat.dev, stat.ino), object.checksum);
+            }
+        }
+        Ok(found)
+    }
+
     /// Whether `ostree` marked the commit as fetched in part only.
     pub(crate) fn is_partial(&self, commit: &Checksum) -> Result<bool> {
         let path = self.partial_mark(commit);

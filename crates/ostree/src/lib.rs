@@ -22,10 +22,12 @@
 //! Objects are verified whenever they are read, save for files that are checked
 //! out or pulled as hard links.
 
+mod bootable;
 mod checkout;
 mod checksum;
 mod commit_dir;
 mod config;
+mod cpio;
 pub mod delta;
 mod detached;
 mod diff;
@@ -36,7 +38,11 @@ pub mod gvariant;
 mod history;
 mod inventory;
 mod keyfile;
+mod layers;
 mod listing;
+mod look;
+mod mend;
+mod modify;
 mod object;
 mod prune;
 mod pull;
@@ -44,18 +50,23 @@ mod refs;
 mod remote;
 mod repo;
 mod rev;
+mod rewrite;
 pub mod session;
 pub mod sign;
+mod sizes;
 mod store;
 mod summary;
+mod tar_export;
+mod tar_import;
+mod tombstone;
 mod verifier;
 mod workers;
 
-pub use checkout::{CheckoutOptions, CheckoutSummary, Links};
+pub use checkout::{CheckoutOptions, CheckoutSummary, Links, Overwrite};
 pub use checksum::{Checksum, NotAChecksum};
-pub use commit_dir::{CommitOptions, CommitSummary, Parent};
+pub use commit_dir::{CommitOptions, CommitSummary, Parent, Source};
 pub use config::{BadConfig, RepoMode};
-pub use diff::{Change, ChangeKind};
+pub use diff::{Change, ChangeKind, DiffSide};
 pub use error::{Error, Result};
 pub use format::{
     Commit, DirMeta, DirRef, DirTree, FileHeader, FileRef, MAX_HEADER, Metadata, Xattrs, check_name,
@@ -64,13 +75,19 @@ pub use fsck::{FsckOptions, FsckReport, Problem};
 pub use gvariant::Value;
 pub use history::History;
 pub use listing::{Entry, Item};
+pub use look::checksum_of;
+pub use mend::Repair;
+pub use modify::{LinkedFiles, ModeChange, Modify};
 pub use object::{ObjectKind, ObjectName};
 pub use prune::{PruneOptions, PruneSummary};
 pub use pull::{PullFiles, PullOptions, PullSummary};
 pub use refs::check_ref_name;
 pub use remote::{IfExists, Remote};
 pub use repo::Repo;
+pub use sizes::{Sizes, Weight};
 pub use summary::{MAX_SUMMARY, Summary, SummaryRef};
+pub use tar_export::ExportOptions;
+pub use tar_import::{Archive, PathFilter};
 pub use verifier::{
     Distrust, FetchedCommit, FetchedSummary, NoVerifier, Trust, Unsigned, Verifier,
 };

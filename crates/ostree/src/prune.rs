@@ -1,6 +1,6 @@
 //! Removing what nothing needs.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use durable::{Doing, LockMode};
@@ -9,7 +9,7 @@ use monitor::{Monitor, Progress, Unit};
 use crate::{Checksum, Error, ObjectKind, ObjectName, Repo, Result};
 
 /// What to keep.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PruneOptions {
     /// Keeps the commits that a ref leads to, and those before them; without it,
     /// all commits are kept, and only objects that no commit needs are removed.
@@ -18,6 +18,15 @@ pub struct PruneOptions {
     pub depth: Option<u32>,
     /// Removes nothing, but counts.
     pub dry_run: bool,
+    /// For these refs, another number of commits is kept.
+    pub branch_depths: BTreeMap<String, Option<u32>>,
+    /// Only commits of these refs are removed, where any are named.
+    pub only_branches: Vec<String>,
+    /// Keeps the commits before a ref's that were made at this time or later, in
+    /// seconds since 1970, instead of a number of them.
+    pub keep_younger_than: Option<u64>,
+    /// Removes commits, but nothing that they are made of.
+    pub commits_only: bool,
 }
 
 /// What a prune removed, or would remove.
@@ -42,8 +51,10 @@ impl Repo {
         let _lock = self.lock(LockMode::Exclusive, monitor)?;
         let present = self.inventory()?;
         let mut needed = Reachable::new(self);
-        let heads = self.refs(None)?.into_values();
-        for commit in heads.chain(self.mirrored()?) {
+        for (name, commit) in self.refs(None)? {
+            needed.branch(&name, commit, options)?;
+        }
+        for commit in self.mirrored()? {
             needed.history(commit, options.depth)?;
         }
         if !options.refs_only {
@@ -54,6 +65,7 @@ impl Repo {
         let mut gone: Vec<_> = present
             .iter()
             .filter(|o| !needed.seen.contains(o))
+            .filter(|o| o.kind == ObjectKind::Commit || !options.commits_only)
             .copied()
             .collect();
         gone.sort_by_key(|o| (o.kind != ObjectKind::Commit, *o));
@@ -91,11 +103,10 @@ impl Repo {
             if dry_run {
                 continue;
             }
-            if object.kind == ObjectKind::Commit {
-                self.remove(&path.with_extension("commitmeta"))?;
-                self.remove(&self.partial_mark(&object.checksum))?;
+            match object.kind {
+                ObjectKind::Commit => self.remove_commit(&object.checksum)?,
+                _ => self.remove(&path)?,
             }
-            self.remove(&path)?;
             monitor.progress(Progress {
                 step: "removing objects",
                 done: i as u64 + 1,
@@ -107,6 +118,27 @@ impl Repo {
             self.sync(self.path())?;
         }
         Ok(bytes)
+    }
+
+    /// Removes a commit, but nothing that it is made of. Where the settings want
+    /// that, a mark stays that says so.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remove_commit(&self, commit: &Checksum) -> Result<()> {
+        let path = self.object_path(&ObjectName::new(*commit, ObjectKind::Commit));
+        if self.config().tombstones {
+            self.write_tombstone(commit)?;
+        }
+        self.remove(&path.with_extension("commitmeta"))?;
+        self.remove(&path)?;
+        self.remove(&self.partial_mark(commit))
+    }
+
+    pub(crate) fn reachable_from(&self, commit: &Checksum) -> Result<HashSet<ObjectName>> {
+        let mut reachable = Reachable::new(self);
+        reachable.commit(*commit)?;
+        Ok(reachable.seen)
     }
 
     fn sync(&self, path: &Path) -> Result<()> {
@@ -127,6 +159,33 @@ impl<'a> Reachable<'a> {
     fn new(repo: &'a Repo) -> Self {
         let seen = HashSet::new();
         Self { repo, seen }
+    }
+
+    /// A ref's commit, and those before it that the options keep.
+    fn branch(&mut self, name: &str, commit: Checksum, options: &PruneOptions) -> Result<()> {
+        let depth = options.branch_depths.get(name);
+        let spared =
+            !options.only_branches.is_empty() && !options.only_branches.iter().any(|b| b == name);
+        match (depth, options.keep_younger_than) {
+            (Some(depth), _) => self.history(commit, *depth),
+            _ if spared => self.history(commit, None),
+            (None, Some(time)) => self.younger(commit, time),
+            (None, None) => self.history(commit, options.depth),
+        }
+    }
+
+    /// A commit, and those before it for as long as they are young enough.
+    fn younger(&mut self, commit: Checksum, time: u64) -> Result<()> {
+        self.history(commit, Some(0))?;
+        let mut next = Some(commit);
+        while let Some(commit) = next {
+            let object = ObjectName::new(commit, ObjectKind::Commit);
+            if !self.repo.has(&object)? || self.repo.load_commit(&commit)?.timestamp < time {
+                return Ok(());
+            }
+            next = self.commit(commit)?;
+        }
+        Ok(())
     }
 
     /// A commit and as many before it; history may end early, where it was not

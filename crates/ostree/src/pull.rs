@@ -8,10 +8,10 @@ use std::sync::{Mutex, PoisonError};
 use durable::{Doing, LockMode};
 use monitor::{Monitor, Progress, Unit};
 
-use crate::format::{Commit, DirMeta, DirTree};
-use crate::store::Staging;
+use crate::format::{Commit, DirMeta};
+use crate::store::{BARE_USER_ONLY_BITS, Staging, decode_dirtree};
 use crate::workers::{Tasks, work_through};
-use crate::{Checksum, Error, ObjectKind, ObjectName, Repo, Result};
+use crate::{Checksum, Error, ObjectKind, ObjectName, Repo, RepoMode, Result};
 
 /// How to pull.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,13 @@ pub struct PullOptions {
     pub depth: Option<u32>,
     /// How files are brought over.
     pub files: PullFiles,
+    /// Brings over the commits, but not what they are made of.
+    pub commits_only: bool,
+    /// Refuses files whose mode could do harm: set-id and sticky bits, and others'
+    /// write bit.
+    pub harmless_files: bool,
+    /// Refuses commits that do not belong to the ref that leads to them.
+    pub verify_bindings: bool,
 }
 
 /// How files are brought from one repository to another.
@@ -47,6 +54,8 @@ pub struct PullSummary {
     pub commits: Vec<(String, Checksum)>,
     /// Objects that were not there before.
     pub objects_written: u64,
+    /// Those of them that are files.
+    pub content_written: u64,
     /// Bytes of those that were copied.
     pub bytes_written: u64,
 }
@@ -58,6 +67,13 @@ struct Pull<'a> {
     staging: &'a Staging<'a>,
     monitor: &'a dyn Monitor,
     depth: Option<u32>,
+    commits_only: bool,
+    /// The mode bits that files may have.
+    file_bits: u32,
+    /// Commits that came with all that they are made of.
+    whole: Mutex<Vec<Checksum>>,
+    /// Commits that came alone.
+    alone: Mutex<Vec<Checksum>>,
     /// Whether files are read before they are linked.
     verify: bool,
     /// Whether hard links are (still) worth a try.
@@ -88,7 +104,11 @@ impl Repo {
         let _lock = self.lock(LockMode::Shared, monitor)?;
         let mut commits = Vec::new();
         for name in what {
-            commits.push((name.clone(), from.resolve(name)?));
+            let commit = from.resolve(name)?;
+            if options.verify_bindings {
+                check_binding(from, name, &commit)?;
+            }
+            commits.push((name.clone(), commit));
         }
         let summary = self
             .fetch(from, commits, options, monitor)
@@ -141,6 +161,8 @@ impl Repo {
         monitor: &dyn Monitor,
     ) -> Result<PullSummary> {
         let staging = Staging::begin(self)?;
+        let only = RepoMode::BareUserOnly;
+        let narrows = self.mode() == only && from.mode() != only;
         let link = self.may_link(from, options.files)?;
         if link {
             // Links are part of this repository at once, so what they link to must
@@ -155,6 +177,13 @@ impl Repo {
             staging: &staging,
             monitor,
             depth: options.depth,
+            commits_only: options.commits_only,
+            file_bits: match options.harmless_files || narrows {
+                true => BARE_USER_ONLY_BITS,
+                false => 0o7777,
+            },
+            whole: Mutex::default(),
+            alone: Mutex::default(),
             verify: options.files != PullFiles::TrustedLinks,
             link: AtomicBool::new(link),
             seen: Mutex::default(),
@@ -174,16 +203,72 @@ impl Repo {
             pull.work(task, buffer, tasks)
         })?;
         let (objects_written, bytes_written) = staging.written();
-        staging.publish()?;
+        let content_written = staging.files_written();
+        pull.publish()?;
         Ok(PullSummary {
             commits,
             objects_written,
+            content_written,
             bytes_written,
         })
     }
 }
 
+/// Checks that a commit belongs to the ref that leads to it.
+fn check_binding(from: &Repo, name: &str, commit: &Checksum) -> Result<()> {
+    let bare = name.rsplit_once(':').map_or(name, |(_, bare)| bare);
+    if !matches!(from.read_ref(name), Ok(Some(_))) {
+        return Ok(());
+    }
+    let metadata = from.load_commit(commit)?.metadata;
+    match metadata
+        .get("ostree.ref-binding")
+        .and_then(|v| v.as_texts())
+    {
+        Some(bound) if !bound.contains(&bare) => Err(Error::Unbound {
+            commit: *commit,
+            name: bare.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 impl Pull<'_> {
+    /// Publishes what is staged. Commits that came alone are marked before they are
+    /// there; the marks of those that are whole now go last.
+    fn publish(&self) -> Result<()> {
+        let alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        for commit in alone.iter() {
+            self.to.mark_partial(commit)?;
+        }
+        self.staging.publish()?;
+        let whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        for commit in whole.iter().chain(alone.iter()) {
+            if let Some(detached) = self.from.detached_metadata(commit)? {
+                self.to.set_detached_metadata(commit, Some(&detached))?;
+            }
+        }
+        for commit in whole.iter() {
+            self.to.remove(&self.to.partial_mark(commit))?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a file whose mode could do harm.
+    fn check_mode(&self, object: ObjectName) -> Result<()> {
+        let header = self.from.open_file(&object.checksum)?.header;
+        let (mode, bits) = (header.mode, header.mode & 0o7777 & !self.file_bits);
+        match header.is_symlink() || bits == 0 {
+            true => Ok(()),
+            false => Err(Error::HarmfulMode { object, mode, bits }),
+        }
+    }
+
+    /// Whether a commit is here, with all that it is made of.
+    fn is_whole(&self, commit: ObjectName) -> Result<bool> {
+        Ok(self.to.has(&commit)? && !self.to.is_partial(&commit.checksum)?)
+    }
+
     /// Whether this object has not been met yet.
     fn is_first(&self, object: ObjectName) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -201,7 +286,13 @@ impl Pull<'_> {
             kind => {
                 let data = self.metadata(object)?;
                 self.follow(object, &data, depth, tasks)?;
-                self.staging.metadata(kind, &data)?;
+                if self.verify
+                    || !self
+                        .staging
+                        .share(object, &self.from.object_path(&object))?
+                {
+                    self.staging.metadata(kind, &data)?;
+                }
             }
         }
         self.monitor.progress(Progress {
@@ -236,12 +327,22 @@ impl Pull<'_> {
         match object.kind {
             ObjectKind::Commit => {
                 let commit = Commit::decode(data).map_err(damaged)?;
+                if self.commits_only {
+                    if !self.is_whole(object)? {
+                        let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+                        alone.push(object.checksum);
+                    }
+                    return self.follow_parent(&commit, depth, want);
+                }
+                let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+                whole.push(object.checksum);
+                drop(whole);
                 want(commit.root_tree, ObjectKind::DirTree, None);
                 want(commit.root_meta, ObjectKind::DirMeta, None);
                 self.follow_parent(&commit, depth, want)?;
             }
             ObjectKind::DirTree => {
-                let tree = DirTree::decode(data).map_err(damaged)?;
+                let tree = decode_dirtree(object, data)?;
                 for file in &tree.files {
                     want(file.checksum, ObjectKind::File, None);
                 }
@@ -280,6 +381,12 @@ impl Pull<'_> {
 
     fn file(&self, object: ObjectName, buffer: &mut Vec<u8>) -> Result<()> {
         let link = self.link.load(Ordering::Relaxed);
+        if self.file_bits != 0o7777 {
+            if self.to.has(&object)? {
+                return Ok(());
+            }
+            self.check_mode(object)?;
+        }
         // A link says by itself that the object is there.
         if link && !self.verify && self.link(object)? {
             return Ok(());

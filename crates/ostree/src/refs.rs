@@ -27,6 +27,11 @@ pub fn check_ref_name(name: &str) -> Result<()> {
     Err(Error::RefName(name.to_owned()))
 }
 
+/// Checks `NAME` or `REMOTE:NAME`.
+pub(crate) fn check_refspec(refspec: &str) -> Result<()> {
+    parse(refspec).map(|_| ())
+}
+
 /// Splits `REMOTE:NAME`, checking both.
 fn parse(refspec: &str) -> Result<(Option<&str>, &str)> {
     match refspec.split_once(':') {
@@ -101,6 +106,58 @@ impl Repo {
             Some(left) => Ok(self.fs().sync_dir(left).doing("sync", left)?),
             None => Ok(()),
         }
+    }
+
+    /// Removes a ref, durably. Of an alias, the alias itself.
+    ///
+    /// # Errors
+    /// The disk's, a name that cannot be one.
+    pub fn remove_ref_itself(&self, name: &str) -> Result<()> {
+        let path = self.ref_path(name)?;
+        let _lock = self.lock(LockMode::Shared, &monitor::Silent)?;
+        self.remove_ref(&path)
+    }
+
+    /// Makes `name` stand for whatever the ref `target` points to.
+    ///
+    /// # Errors
+    /// The disk's; names that cannot be, or are remotes'; a target that is not there.
+    pub fn set_alias(&self, name: &str, target: &str) -> Result<()> {
+        check_ref_name(name)?;
+        check_ref_name(target).map_err(|_| Error::NoSuchRev(target.to_owned()))?;
+        if self.read_ref(target)?.is_none() {
+            return Err(Error::NoSuchRev(target.to_owned()));
+        }
+        let path = self.ref_path(name)?;
+        let up = "../".repeat(name.matches('/').count());
+        if let Some(parent) = path.parent() {
+            durable::create_dir_all(self.fs(), parent, 0o755)?;
+        }
+        let target = PathBuf::from(up + target);
+        Ok(durable::publish_symlink(self.fs(), &target, &path)?)
+    }
+
+    /// The aliases among the refs of this repository, and what they stand for.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn aliases(&self) -> Result<BTreeMap<String, String>> {
+        let heads = self.path().join("refs/heads");
+        let mut found = BTreeMap::new();
+        for name in self.ref_names()?.into_iter().filter(|n| !n.contains(':')) {
+            let Some(target) = alias_target(self.fs(), &heads.join(&name))? else {
+                continue;
+            };
+            let mut plain = PathBuf::new();
+            for component in target.strip_prefix(&heads).unwrap_or(&target).components() {
+                match component {
+                    std::path::Component::ParentDir => drop(plain.pop()),
+                    other => plain.push(other),
+                }
+            }
+            found.insert(name, plain.to_string_lossy().into_owned());
+        }
+        Ok(found)
     }
 
     /// All refs whose name is `prefix` or starts with `prefix/`; without one, all.

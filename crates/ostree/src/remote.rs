@@ -248,6 +248,18 @@ impl Repo {
         Ok(found.into_iter().map(|(remote, _)| remote).collect())
     }
 
+    /// All remotes, with those of the repositories that stand behind this one.
+    ///
+    /// # Errors
+    /// The disk's, or a file that cannot be understood.
+    pub fn all_remotes(&self) -> Result<Vec<Remote>> {
+        let mut all = self.remotes()?;
+        if let Some(parent) = self.parent() {
+            all.extend(parent.all_remotes()?);
+        }
+        Ok(all)
+    }
+
     /// The remote of this name.
     ///
     /// # Errors

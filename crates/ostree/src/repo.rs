@@ -17,7 +17,11 @@ pub struct Repo {
     fs: Arc<dyn Fs>,
     path: PathBuf,
     config: Config,
+    parent: Option<Arc<Repo>>,
 }
+
+/// How many repositories may stand behind one another.
+const MAX_PARENTS: usize = 8;
 
 /// The directories of a new repository.
 const DIRECTORIES: [&str; 7] = [
@@ -66,6 +70,10 @@ impl Repo {
     /// # Errors
     /// That there is none, or that it is of a version or mode unknown here.
     pub fn open(fs: Arc<dyn Fs>, path: &Path) -> Result<Self> {
+        Self::open_at(fs, path, 0)
+    }
+
+    fn open_at(fs: Arc<dyn Fs>, path: &Path, depth: usize) -> Result<Self> {
         let config = path.join("config");
         match fs.metadata(&config) {
             Ok(_) => {}
@@ -85,11 +93,41 @@ impl Repo {
             path: path.to_owned(),
             source,
         })?;
+        Self::with_parent(fs, path, config, depth)
+    }
+
+    /// Opens the repository that stands behind this one, too, where there is one.
+    fn with_parent(fs: Arc<dyn Fs>, path: &Path, config: Config, depth: usize) -> Result<Self> {
+        let fs: Arc<dyn Fs> = match config.fsync {
+            true => fs,
+            false => Arc::new(durable::Unsynced::new(fs)),
+        };
+        let parent = match &config.parent {
+            Some(parent) if depth < MAX_PARENTS => {
+                let parent = Self::open_at(Arc::clone(&fs), Path::new(parent), depth + 1)?;
+                Some(Arc::new(parent))
+            }
+            _ => None,
+        };
         Ok(Self {
             fs,
             path: path.to_owned(),
             config,
+            parent,
         })
+    }
+
+    /// The repository whose objects and refs are seen as if they were here.
+    pub(crate) fn parent(&self) -> Option<&Repo> {
+        self.parent.as_deref()
+    }
+
+    /// The same repository, written to without any sync. What is written may be lost
+    /// or damaged when the machine goes down soon after.
+    #[must_use]
+    pub fn unsynced(self) -> Self {
+        let fs = Arc::new(durable::Unsynced::new(self.fs));
+        Self { fs, ..self }
     }
 
     /// Makes the directories that are not there.
@@ -133,6 +171,40 @@ impl Repo {
             source: BadConfig::Syntax(line),
         })?;
         Ok(file.get(group, key).map(str::to_owned))
+    }
+
+    /// Sets a key of the `config` file, durably; `None` removes it. This `Repo` goes on
+    /// as it was opened.
+    ///
+    /// # Errors
+    /// The disk's, or a setting with which the repository could not be opened.
+    pub fn set_config(&self, group: &str, key: &str, value: Option<&str>) -> Result<()> {
+        let path = self.path.join("config");
+        let text = durable::read_to_string(&*self.fs, &path)?;
+        let text = crate::keyfile::with_key(&text, group, key, value);
+        Config::parse(&text).map_err(|source| Error::Config {
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(durable::publish_file(
+            &*self.fs,
+            &path,
+            text.as_bytes(),
+            0o644,
+        )?)
+    }
+
+    /// Whether the `config` file has a group of this name.
+    ///
+    /// # Errors
+    /// The disk's, or a file that cannot be understood.
+    pub fn has_config_group(&self, group: &str) -> Result<bool> {
+        let text = durable::read_to_string(&*self.fs, &self.path.join("config"))?;
+        let file = KeyFile::parse(&text).map_err(|line| Error::Config {
+            path: self.path.clone(),
+            source: BadConfig::Syntax(line),
+        })?;
+        Ok(file.groups().contains(&group))
     }
 
     /// The path of an object, whether it is there or not.

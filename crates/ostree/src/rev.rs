@@ -8,7 +8,8 @@ use crate::{Checksum, Error, ObjectKind, Repo, Result};
 
 impl Repo {
     /// The commit that a revision means: a ref (`NAME`, `REMOTE:NAME`), a checksum
-    /// or the unique beginning of one; each `^` at its end goes to the parent.
+    /// or the unique beginning of one; a ref that only a remote has may be called by
+    /// its name alone, or as `REMOTE/NAME`. Each `^` at its end goes to the parent.
     ///
     /// # Errors
     /// That it means nothing, or several commits.
@@ -24,18 +25,45 @@ impl Repo {
         match self.read_ref(rev) {
             Ok(Some(checksum)) => return Ok(checksum),
             // What can be no ref's name can be no checksum either.
-            Ok(None) => {}
+            Ok(None) => match self.remote_ref(rev)? {
+                Some(checksum) => return Ok(checksum),
+                None => {}
+            },
             Err(Error::RefName(_)) => return Err(Error::NoSuchRev(rev.to_owned())),
             Err(other) => return Err(other),
         }
         let found = self.commits_starting(rev)?;
-        match found.as_slice() {
-            [] => Err(Error::NoSuchRev(rev.to_owned())),
-            [one] => Ok(*one),
+        match (found.as_slice(), self.parent()) {
+            ([], Some(parent)) => parent.resolve(rev),
+            ([], None) => Err(Error::NoSuchRev(rev.to_owned())),
+            ([one], _) => Ok(*one),
             _ => Err(Error::Ambiguous {
                 rev: rev.to_owned(),
                 found,
             }),
+        }
+    }
+
+    /// What `REMOTE/NAME` stands for: `REMOTE:NAME`, where there is such a ref.
+    fn remote_ref(&self, rev: &str) -> Result<Option<Checksum>> {
+        match rev.split_once('/') {
+            Some((remote, name)) if !rev.contains(':') => {
+                match self.read_ref(&format!("{remote}:{name}"))? {
+                    Some(found) => Ok(Some(found)),
+                    None => self.ref_of_any_remote(rev),
+                }
+            }
+            None if !rev.contains(':') => self.ref_of_any_remote(rev),
+            _ => Ok(None),
+        }
+    }
+
+    /// What a ref is that only remotes have; the first of them, by name, counts.
+    fn ref_of_any_remote(&self, rev: &str) -> Result<Option<Checksum>> {
+        let has_it = |name: &String| name.split_once(':').is_some_and(|(_, n)| n == rev);
+        match self.ref_names()?.into_iter().find(has_it) {
+            Some(name) => self.read_ref(&name),
+            None => Ok(None),
         }
     }
 

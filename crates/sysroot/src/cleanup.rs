@@ -100,6 +100,7 @@ impl Sysroot {
             refs_only: true,
             depth: Some(0),
             dry_run: false,
+            ..PruneOptions::default()
         };
         match self.repo().prune(&options, monitor) {
             Ok(summary) => summary.bytes_removed,

@@ -29,6 +29,12 @@ impl Origin {
         self.0.get("origin", "refspec")
     }
 
+    /// Why there is nothing to upgrade from yet, where somebody said so.
+    #[must_use]
+    pub fn unconfigured_state(&self) -> Option<&str> {
+        self.0.get("origin", "unconfigured-state")
+    }
+
     /// Whether cleaning up must leave the deployment alone.
     #[must_use]
     pub fn is_pinned(&self) -> bool {

@@ -84,6 +84,21 @@ pub const ORACLE: &[Need] = &[
     program("openssl", "openssl"),
 ];
 
+/// For running Debian's tests of `ostree`.
+pub const CONFORMANCE: &[Need] = &[
+    program("attr", "setfattr"),
+    program("cpio", "cpio"),
+    program("strace", "strace"),
+    program("gnupg", "gpg"),
+    program("xz-utils", "xz"),
+    program("ostree", "ostree"),
+    file("libsoup2.4-1", "/usr/lib/x86_64-linux-gnu/libsoup-2.4.so.1"),
+    file(
+        "python3-yaml",
+        "/usr/lib/python3/dist-packages/yaml/__init__.py",
+    ),
+];
+
 /// The packages of `needs` that are not there, each once.
 #[must_use]
 pub fn missing(needs: &[&[Need]]) -> Vec<&'static str> {

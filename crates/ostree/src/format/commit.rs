@@ -3,7 +3,7 @@
 use super::Metadata;
 use crate::Checksum;
 use crate::checksum::Hasher;
-use crate::gvariant::{Layout, Result, Writer, array, text, tuple, u64_be};
+use crate::gvariant::{Layout, Result, Type, Value, Writer, array, text, tuple, u64_be};
 
 const MEMBERS: [Layout; 8] = [
     Layout::VARIANT,
@@ -92,6 +92,14 @@ impl Commit {
             _ => w.raw(self.root_meta.as_bytes()),
         });
         w.finish()
+    }
+
+    /// The object as a value, as it is stored.
+    ///
+    /// # Errors
+    /// Metadata that cannot be a value.
+    pub fn value(&self) -> Result<Value> {
+        Value::decode_typed(&self.encode(), &Type::parse(b"(a{sv}aya(say)sstayay)")?)
     }
 
     /// The version name that its maker gave it.

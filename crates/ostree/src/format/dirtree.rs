@@ -73,6 +73,19 @@ impl DirTree {
         Ok(tree)
     }
 
+    /// The first name in a `dirtree` object that cannot be one.
+    pub(crate) fn bad_name(bytes: &[u8]) -> Option<String> {
+        let [files, dirs] = tuple(bytes, PARTS).ok()?;
+        let files = array(files, Layout::BYTES).ok()?.into_iter();
+        let dirs = array(dirs, Layout::BYTES).ok()?.into_iter();
+        let files = files.map(|item| tuple(item, FILE).map(|[name, _]| name));
+        let dirs = dirs.map(|item| tuple(item, DIR).map(|[name, ..]| name));
+        let mut names = files.chain(dirs).filter_map(|name| text(name.ok()?).ok());
+        names
+            .find(|name| check_name(name).is_err())
+            .map(str::to_owned)
+    }
+
     /// Checks that both lists rise strictly and share no name.
     fn check_order(&self) -> Result<()> {
         let files_rise = self.files.windows(2).all(|w| w[0].name < w[1].name);

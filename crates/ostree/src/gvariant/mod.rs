@@ -11,6 +11,7 @@
 //! `a{sv}` metadata of commits.
 
 mod layout;
+mod parse;
 mod print;
 mod reader;
 mod types;
@@ -18,6 +19,7 @@ mod value;
 mod writer;
 
 pub use layout::Layout;
+pub use parse::NotAValue;
 pub use reader::{array, boolean, bytes, text, tuple, u32_be, u64_be};
 pub use types::Type;
 pub use value::Value;

@@ -125,6 +125,34 @@ impl Value {
         Self::variant(bytes, 0)
     }
 
+    /// Reads a value of a known type.
+    ///
+    /// # Errors
+    /// Where the bytes are not in normal form.
+    pub fn decode_typed(bytes: &[u8], of: &Type) -> Result<Self> {
+        Self::decode(bytes, of, 0)
+    }
+
+    /// The same value with the bytes of all numbers in it reversed.
+    #[must_use]
+    pub fn byteswapped(self) -> Self {
+        let all = |items: Vec<Self>| items.into_iter().map(Self::byteswapped).collect();
+        match self {
+            Self::Number(letter, mut bytes) => {
+                bytes.reverse();
+                Self::Number(letter, bytes)
+            }
+            Self::Variant(value) => Self::Variant(Box::new(value.byteswapped())),
+            Self::Maybe(of, value) => Self::Maybe(of, value.map(|v| Box::new(v.byteswapped()))),
+            Self::Array(of, items) => Self::Array(of, all(items)),
+            Self::Tuple(members) => Self::Tuple(all(members)),
+            Self::Entry(key, value) => {
+                Self::Entry(Box::new(key.byteswapped()), Box::new(value.byteswapped()))
+            }
+            other => other,
+        }
+    }
+
     fn variant(bytes: &[u8], depth: usize) -> Result<Self> {
         let at = bytes.iter().rposition(|b| *b == 0).ok_or(Malformed::Type)?;
         Self::decode(&bytes[..at], &Type::parse(&bytes[at + 1..])?, depth + 1)

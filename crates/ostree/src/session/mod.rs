@@ -73,6 +73,10 @@ pub struct SessionSummary {
     pub objects_fetched: u64,
     /// How many of those were metadata, signatures among them.
     pub metadata_fetched: u64,
+    /// How often something was asked for that need not be there, and was not.
+    pub absent: u64,
+    /// Files that came from other repositories on this machine.
+    pub content_cached: u64,
     /// The bytes that arrived.
     pub bytes_fetched: u64,
 }
@@ -91,6 +95,8 @@ pub struct PullSession<'r> {
     cached: AtomicU64,
     fetched: AtomicU64,
     metadata: AtomicU64,
+    absent: AtomicU64,
+    content_cached: AtomicU64,
     bytes: AtomicU64,
     _lock: Mutex<Box<dyn FsLock>>,
 }
@@ -133,6 +139,8 @@ impl<'r> PullSession<'r> {
             cached: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
             metadata: AtomicU64::new(0),
+            absent: AtomicU64::new(0),
+            content_cached: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             _lock: Mutex::new(held),
             options,
@@ -196,6 +204,7 @@ impl<'r> PullSession<'r> {
             What::Object(_) if request.optional => {}
             What::Object(object) => return Err(Error::NotServed(object)),
         }
+        self.absent.fetch_add(1, Ordering::Relaxed);
         self.settle();
         Ok(())
     }
@@ -263,6 +272,7 @@ impl<'r> PullSession<'r> {
             match copied {
                 Ok(()) => {
                     self.cached.fetch_add(1, Ordering::Relaxed);
+                    self.content_cached.fetch_add(1, Ordering::Relaxed);
                     return Ok(true);
                 }
                 // What is broken there can be whole elsewhere.
@@ -349,6 +359,8 @@ impl<'r> PullSession<'r> {
             objects_cached: self.cached.load(Ordering::Relaxed),
             objects_fetched: self.fetched.load(Ordering::Relaxed),
             metadata_fetched: self.metadata.load(Ordering::Relaxed),
+            absent: self.absent.load(Ordering::Relaxed),
+            content_cached: self.content_cached.load(Ordering::Relaxed),
             bytes_fetched: self.bytes.load(Ordering::Relaxed),
         })
     }

@@ -42,7 +42,9 @@ pub enum GpgState {
 }
 
 impl GpgState {
-    fn word(self) -> &'static str {
+    /// The state in words.
+    #[must_use]
+    pub fn word(self) -> &'static str {
         match self {
             Self::Good => "good",
             Self::Bad => "bad",

@@ -27,8 +27,8 @@ pub use ed25519::{KeySet, PublicKey, SecretKey};
 pub use error::SignError;
 pub use gpg::{Gpg, GpgSignature, GpgState};
 pub use policy::{Options, RemoteVerifier, SignVerify};
-pub use scheme::Scheme;
+pub use scheme::{Scheme, signatures_of};
 pub use signer::{Signer, sign_data};
 pub use trust::{Trust, Vouched};
 
-pub(crate) use scheme::{add_signature, signatures_of};
+pub(crate) use scheme::add_signature;

@@ -54,7 +54,10 @@ impl FromStr for Scheme {
 }
 
 /// The signatures of a kind; none where the key is not there.
-pub(crate) fn signatures_of(metadata: &Metadata, scheme: Scheme) -> Result<Vec<&[u8]>, SignError> {
+///
+/// # Errors
+/// A value that is no list of signatures.
+pub fn signatures_of(metadata: &Metadata, scheme: Scheme) -> Result<Vec<&[u8]>, SignError> {
     let Some(value) = metadata.get(scheme.metadata_key()) else {
         return Ok(Vec::new());
     };

@@ -6,9 +6,9 @@ mod staging;
 mod writer;
 
 pub(crate) use incoming::{Incoming, can_hold, inflate_whole, max_deflated, split_header};
-pub(crate) use reader::{FileObject, digest_of};
-pub(crate) use staging::{Content, Staging, read_small};
-pub(crate) use writer::{link_allowed, write_copy};
+pub(crate) use reader::{FileObject, decode_dirtree, digest_of};
+pub(crate) use staging::{Content, Staging, digest_long, read_small};
+pub(crate) use writer::{BARE_USER_ONLY_BITS, link_allowed, write_copy};
 
 /// Files up to this size are read into memory once; longer ones are streamed.
 pub(crate) const SMALL: u64 = 4 << 20;

@@ -50,7 +50,44 @@ pub(crate) fn digest_of(header: &FileHeader) -> Hasher {
     hasher
 }
 
+/// A file's content, whose digest is checked when it ends.
+pub(crate) struct Verified {
+    file: FileObject,
+    object: ObjectName,
+    hasher: Option<Hasher>,
+}
+
+impl Read for Verified {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = self.file.content.read(buf)?;
+        match &mut self.hasher {
+            Some(hasher) if len > 0 => hasher.update(&buf[..len]),
+            _ if buf.is_empty() => {}
+            _ => {
+                let found = self.hasher.take().map(Hasher::finish);
+                let object = self.object;
+                if let Some(found) = found.filter(|f| *f != object.checksum) {
+                    return Err(io::Error::other(Error::WrongDigest { object, found }));
+                }
+            }
+        }
+        Ok(len)
+    }
+}
+
 impl FileObject {
+    /// The content, checked against the digest as it is read.
+    pub(crate) fn verified(self, checksum: Checksum) -> Verified {
+        let hasher = Some(digest_of(&self.header));
+        let object = ObjectName::new(checksum, ObjectKind::File);
+        let file = self;
+        Verified {
+            file,
+            object,
+            hasher,
+        }
+    }
+
     /// Copies the content to `sink` and checks the digest at the end. What has
     /// been written is worth nothing after an error.
     ///
@@ -110,7 +147,13 @@ fn missing(
 impl Repo {
     /// Reads a metadata object whole and checks its digest.
     pub(crate) fn load(&self, object: ObjectName) -> Result<Vec<u8>> {
-        self.load_at(object, &self.object_path(&object))
+        match (
+            self.load_at(object, &self.object_path(&object)),
+            self.parent(),
+        ) {
+            (Err(Error::Missing(_)), Some(parent)) => parent.load(object),
+            (found, _) => found,
+        }
     }
 
     /// The same of an object that lies elsewhere.
@@ -158,7 +201,8 @@ impl Repo {
     /// # Errors
     /// That they are missing or damaged.
     pub fn load_dirtree(&self, checksum: &Checksum) -> Result<DirTree> {
-        self.decoded(checksum, ObjectKind::DirTree, DirTree::decode)
+        let object = ObjectName::new(*checksum, ObjectKind::DirTree);
+        decode_dirtree(object, &self.load(object)?)
     }
 
     /// Reads a directory's attributes and checks their digest.
@@ -171,26 +215,54 @@ impl Repo {
 
     /// Opens a file object. Nothing is verified yet but the form of its header.
     pub(crate) fn open_file(&self, checksum: &Checksum) -> Result<FileObject> {
+        match (self.open_own_file(checksum), self.parent()) {
+            (Err(Error::Missing(_)), Some(parent)) => parent.open_file(checksum),
+            (found, _) => found,
+        }
+    }
+
+    fn open_own_file(&self, checksum: &Checksum) -> Result<FileObject> {
         let object = ObjectName::new(*checksum, ObjectKind::File);
         self.open_file_at(object, &self.object_path(&object))
     }
 
     /// The same of an object that lies elsewhere, in this repository's mode.
-    pub(super) fn open_file_at(&self, object: ObjectName, path: &Path) -> Result<FileObject> {
+    pub(crate) fn open_file_at(&self, object: ObjectName, path: &Path) -> Result<FileObject> {
         match self.mode() {
             RepoMode::Bare => self.open_bare(object, path),
             RepoMode::BareUser => self.open_bare_user(object, path),
+            RepoMode::BareUserOnly => self.open_bare_user_only(object, path),
             RepoMode::Archive => self.open_archive(object, path),
         }
     }
 
+    /// As in a bare repository, but owners and attributes are not those of the file:
+    /// there are none.
+    fn open_bare_user_only(&self, object: ObjectName, path: &Path) -> Result<FileObject> {
+        let mut file = self.open_as_it_is(object, path, Vec::new())?;
+        (file.header.uid, file.header.gid) = (0, 0);
+        Ok(file)
+    }
+
     fn open_bare(&self, object: ObjectName, path: &Path) -> Result<FileObject> {
+        let xattrs = match self.config().disable_xattrs {
+            true => Vec::new(),
+            false => match self.fs().xattrs(path) {
+                Err(e) => return Err(missing(object, path, "read the attributes of")(e)),
+                Ok(xattrs) => xattrs,
+            },
+        };
+        self.open_as_it_is(object, path, xattrs)
+    }
+
+    fn open_as_it_is(
+        &self,
+        object: ObjectName,
+        path: &Path,
+        xattrs: Vec<durable::Xattr>,
+    ) -> Result<FileObject> {
         let stat = self.fs().metadata(path);
         let stat = stat.map_err(missing(object, path, "look at"))?;
-        let xattrs = self
-            .fs()
-            .xattrs(path)
-            .doing("read the attributes of", path)?;
         let mut header = FileHeader {
             uid: stat.uid,
             gid: stat.gid,
@@ -303,6 +375,14 @@ impl Repo {
         let _ = file.copy_verified(*checksum, &mut Vec::new(), &mut data)?;
         Ok(Some((header, data)))
     }
+}
+
+/// The names in a directory.
+pub(crate) fn decode_dirtree(object: ObjectName, data: &[u8]) -> Result<DirTree> {
+    DirTree::decode(data).map_err(|source| match DirTree::bad_name(data) {
+        Some(name) if source == Malformed::Name => Error::BadName { object, name },
+        _ => Error::Damaged { object, source },
+    })
 }
 
 /// A symlink's target, which a bare-user repository keeps as a file's content,

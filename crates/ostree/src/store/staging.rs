@@ -11,7 +11,7 @@ use durable::{Attributes, Batch, Doing, FileKind, FsLock, LockMode, ReadSeek};
 use super::writer::write_object;
 use super::{FileObject, PIECE, SMALL, digest_of};
 use crate::config::MinFreeSpace;
-use crate::format::FileHeader;
+use crate::format::{DirTree, FileHeader};
 use crate::{Checksum, Error, ObjectKind, ObjectName, Repo, Result};
 
 /// Where the content of a new file object comes from.
@@ -37,6 +37,7 @@ pub(crate) struct Staging<'r> {
     free: AtomicU64,
     reserve: u64,
     bytes: AtomicU64,
+    spools: AtomicU64,
     /// Whether an earlier run may have left objects here.
     resumed: bool,
     taken_over: AtomicU64,
@@ -111,11 +112,12 @@ impl<'r> Staging<'r> {
             taken_over: AtomicU64::new(0),
             linked: AtomicU64::new(0),
             keep: AtomicBool::new(false),
+            spools: AtomicU64::new(0),
         })
     }
 
     /// The repository that this is for.
-    pub(super) fn repo(&self) -> &'r Repo {
+    pub(crate) fn repo(&self) -> &'r Repo {
         self.repo
     }
 
@@ -188,6 +190,11 @@ impl<'r> Staging<'r> {
     /// How many objects were taken over from an earlier run.
     pub(crate) fn taken_over(&self) -> u64 {
         self.taken_over.load(Ordering::Relaxed)
+    }
+
+    /// Keeps what is here.
+    pub(crate) fn keep(&self) {
+        self.keep.store(true, Ordering::Relaxed);
     }
 
     /// Keeps nothing for the next run.
@@ -352,6 +359,164 @@ impl<'r> Staging<'r> {
         })
     }
 
+    /// Adds a file under another header than the one that it was stored with. What
+    /// is stored is checked against its digest.
+    pub(crate) fn file_from(
+        &self,
+        header: &FileHeader,
+        checksum: Checksum,
+        file: FileObject,
+        origin: &Path,
+    ) -> Result<Checksum> {
+        let mut buffer = Vec::new();
+        let mut file = Some(file);
+        self.spooled(header, &mut buffer, origin, |sink, buffer| {
+            match file.take() {
+                Some(file) => file.copy_verified(checksum, buffer, sink),
+                None => Ok(Ok(())),
+            }
+        })
+    }
+
+    /// Adds a file whose content can be read once only.
+    pub(crate) fn stream(
+        &self,
+        header: &FileHeader,
+        reader: &mut dyn Read,
+        size: u64,
+        origin: &Path,
+    ) -> Result<Checksum> {
+        let mut buffer = Vec::new();
+        if size <= SMALL {
+            let broken = |source| Error::Archive {
+                path: origin.to_owned(),
+                source,
+            };
+            reader.take(size).read_to_end(&mut buffer).map_err(broken)?;
+            let data = std::mem::take(&mut buffer);
+            return self.file(header, Content::Memory(&data), &mut buffer, origin);
+        }
+        self.spooled(header, &mut buffer, origin, |sink, _| {
+            Ok(io::copy(reader, sink).map(|_| ()))
+        })
+    }
+
+    /// Adds a file by way of a temporary copy that `fill` writes.
+    fn spooled(
+        &self,
+        header: &FileHeader,
+        buffer: &mut Vec<u8>,
+        origin: &Path,
+        fill: impl FnOnce(&mut dyn Write, &mut Vec<u8>) -> Result<io::Result<()>>,
+    ) -> Result<Checksum> {
+        let number = self.spools.fetch_add(1, Ordering::Relaxed);
+        let spool = self.dir.join(format!("spool-{number}"));
+        let mut copy = self
+            .repo
+            .fs()
+            .create(&spool, 0o600)
+            .doing("create", &spool)?;
+        fill(&mut copy, buffer)?.doing("write", &spool)?;
+        copy.flush().doing("write", &spool)?;
+        drop(copy);
+        let mut reader = self.repo.fs().open(&spool).doing("open", &spool)?;
+        let done = self.file(header, Content::Long(&mut *reader), buffer, origin);
+        self.repo.remove(&spool)?;
+        done
+    }
+
+    /// Adds a file that is to become the object itself: as a hard link.
+    pub(crate) fn adopt(
+        &self,
+        header: &FileHeader,
+        path: &Path,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Checksum> {
+        let mut reader = self.repo.fs().open(path).doing("open", path)?;
+        let (checksum, _) = digest_long(header, &mut *reader, buffer, path, &mut io::sink())?;
+        let object = ObjectName::new(checksum, ObjectKind::File);
+        if self.claim(object)? {
+            self.share_claimed(object, path)?;
+            let epoch = durable::Attributes {
+                mtime: Some(0),
+                ..durable::Attributes::default()
+            };
+            self.repo
+                .fs()
+                .set_attributes(path, &epoch)
+                .doing("set the time of", path)?;
+        }
+        Ok(checksum)
+    }
+
+    /// A directory's names, whether they are staged or in the repository.
+    pub(crate) fn dirtree(&self, checksum: &Checksum) -> Result<DirTree> {
+        let object = ObjectName::new(*checksum, ObjectKind::DirTree);
+        if !self.is_staged(object) {
+            return self.repo.load_dirtree(checksum);
+        }
+        let data = self.repo.load_at(object, &self.path(object))?;
+        DirTree::decode(&data).map_err(|source| Error::Damaged { object, source })
+    }
+
+    /// Where an object is, which is staged or in the repository.
+    pub(crate) fn path_of(&self, object: ObjectName) -> Result<PathBuf> {
+        Ok(match self.is_staged(object) {
+            true => self.path(object),
+            false => self.repo.object_path(&object),
+        })
+    }
+
+    /// All objects of a tree that is staged or in the repository.
+    pub(crate) fn objects_of(
+        &self,
+        tree: &Checksum,
+        meta: &Checksum,
+    ) -> Result<HashSet<ObjectName>> {
+        let mut needed = HashSet::from([ObjectName::new(*meta, ObjectKind::DirMeta)]);
+        let mut stack = vec![*tree];
+        while let Some(tree) = stack.pop() {
+            if !needed.insert(ObjectName::new(tree, ObjectKind::DirTree)) {
+                continue;
+            }
+            let tree = self.dirtree(&tree)?;
+            needed.extend(
+                tree.files
+                    .iter()
+                    .map(|f| ObjectName::new(f.checksum, ObjectKind::File)),
+            );
+            for dir in tree.dirs {
+                needed.insert(ObjectName::new(dir.meta, ObjectKind::DirMeta));
+                stack.push(dir.tree);
+            }
+        }
+        Ok(needed)
+    }
+
+    /// Lets go of all that is staged and not part of this tree.
+    pub(crate) fn keep_only(&self, tree: &Checksum, meta: &Checksum) -> Result<()> {
+        let needed = self.objects_of(tree, meta)?;
+        let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
+        let garbage: Vec<_> = staged
+            .iter()
+            .filter(|o| !needed.contains(o))
+            .copied()
+            .collect();
+        for object in garbage {
+            self.repo
+                .remove(&self.dir.join(object.relative_path(self.repo.mode())))?;
+            staged.remove(&object);
+        }
+        Ok(())
+    }
+
+    /// How many files were staged so far.
+    pub(crate) fn files_written(&self) -> u64 {
+        let staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
+        let staged = staged.iter().filter(|o| o.kind == ObjectKind::File);
+        staged.count() as u64 + self.linked.load(Ordering::Relaxed)
+    }
+
     /// Adds a copy of another repository's file object, checking its digest.
     pub(crate) fn copy_file(
         &self,
@@ -396,6 +561,29 @@ impl<'r> Staging<'r> {
         }
     }
 
+    /// Stages an object as a hard link to a file elsewhere; `false` where that cannot
+    /// be, or where it is not wanted any more.
+    pub(crate) fn share(&self, object: ObjectName, original: &Path) -> Result<bool> {
+        if !self.claim(object)? {
+            return Ok(true);
+        }
+        match self.share_claimed(object, original) {
+            Ok(()) => Ok(true),
+            Err(_) => self.give_up(object).map(|()| false),
+        }
+    }
+
+    fn share_claimed(&self, object: ObjectName, original: &Path) -> Result<()> {
+        self.place(object, |path| {
+            self.repo.remove_leftover(self.resumed, path)?;
+            Ok(self
+                .repo
+                .fs()
+                .hard_link(original, path)
+                .doing("link", path)?)
+        })
+    }
+
     /// How many objects were staged so far, and their bytes.
     pub(crate) fn written(&self) -> (u64, u64) {
         let staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -423,13 +611,18 @@ impl<'r> Staging<'r> {
         others.sort();
         commits.sort();
         self.make_object_dirs(others.iter().chain(&commits))?;
-        for group in [others, commits] {
+        for group in [others, commits.clone()] {
             let mut batch = Batch::new();
             for object in group {
                 let from = self.dir.join(object.relative_path(self.repo.mode()));
                 batch.add(from, self.repo.object_path(&object));
             }
             batch.publish(self.repo.fs(), self.repo.path())?;
+        }
+        for commit in commits {
+            // It is not gone any more.
+            let mark = self.repo.tombstone_path(&commit.checksum);
+            self.repo.remove(&mark)?;
         }
         self.forget();
         Ok(())
@@ -570,7 +763,7 @@ fn remove_abandoned(repo: &Repo, tmp: &Path) -> Result<()> {
 }
 
 /// Digest and length of a long file, copied to `sink` on the way.
-fn digest_long(
+pub(crate) fn digest_long(
     header: &FileHeader,
     reader: &mut dyn ReadSeek,
     buffer: &mut Vec<u8>,

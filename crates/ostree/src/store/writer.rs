@@ -26,6 +26,7 @@ pub(super) fn write_object(
 ) -> Result<()> {
     match config.mode {
         RepoMode::Bare => write_bare(fs, path, header, fill),
+        RepoMode::BareUserOnly => write_bare_user_only(fs, path, header, fill),
         RepoMode::BareUser => write_bare_user(fs, path, header, fill),
         RepoMode::Archive => {
             let mut file = fs.create(path, 0o644).doing("create", path)?;
@@ -96,6 +97,14 @@ pub(super) fn seal(
             };
             finish(file, &attributes, path)
         }
+        RepoMode::BareUserOnly => {
+            let attributes = Attributes {
+                mode: Some(header.mode & BARE_USER_ONLY_BITS),
+                mtime: Some(0),
+                ..Attributes::default()
+            };
+            finish(file, &attributes, path)
+        }
         RepoMode::Archive => {
             let attributes = Attributes {
                 mode: Some(0o644),
@@ -105,6 +114,9 @@ pub(super) fn seal(
         }
     }
 }
+
+/// The mode bits that a file in a bare-user-only repository may have.
+pub(crate) const BARE_USER_ONLY_BITS: u32 = 0o775;
 
 /// The mode of a file in a bare-user repository: readable and without the bits
 /// that would matter to anybody else.
@@ -122,6 +134,23 @@ fn write_bare_user(fs: &dyn Fs, path: &Path, header: &FileHeader, fill: Fill<'_>
         fill(&mut *file)?.doing("write", path)?;
     }
     seal(&mut *file, RepoMode::BareUser, header, path)
+}
+
+/// Writes a file without owner and attributes.
+fn write_bare_user_only(
+    fs: &dyn Fs,
+    path: &Path,
+    header: &FileHeader,
+    fill: Fill<'_>,
+) -> Result<()> {
+    if header.is_symlink() {
+        return Ok(fs
+            .symlink(Path::new(&header.target), path)
+            .doing("create the symlink", path)?);
+    }
+    let mut file = fs.create(path, 0o600).doing("create", path)?;
+    fill(&mut *file)?.doing("write", path)?;
+    seal(&mut *file, RepoMode::BareUserOnly, header, path)
 }
 
 fn finish(file: &mut dyn NewFile, attributes: &Attributes, path: &Path) -> Result<()> {
@@ -162,7 +191,7 @@ pub(crate) fn write_copy(
 pub(crate) fn link_allowed(mode: RepoMode, user_mode: bool) -> bool {
     match mode {
         RepoMode::Bare => !user_mode,
-        RepoMode::BareUser => user_mode,
+        RepoMode::BareUser | RepoMode::BareUserOnly => user_mode,
         RepoMode::Archive => false,
     }
 }

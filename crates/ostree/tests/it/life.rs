@@ -157,7 +157,7 @@ fn pruning() {
     let options = PruneOptions {
         depth: Some(0),
         dry_run: true,
-        ..keep_all
+        ..keep_all.clone()
     };
     let would = repo.prune(&options, &Silent).unwrap();
     assert!(would.objects_removed > 4, "{would:?}");

@@ -51,6 +51,7 @@ impl Checkout {
             },
             subpath: self.subpath,
             into_existing: self.into_existing,
+            ..CheckoutOptions::default()
         };
         let monitor = cx.monitor();
         let summary = repo

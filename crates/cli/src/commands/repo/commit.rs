@@ -127,6 +127,7 @@ impl Commit {
             canonical_permissions: self.canonical_permissions,
             no_xattrs: self.no_xattrs,
             signers: self.sign.signers()?,
+            ..CommitOptions::default()
         })
     }
 }

@@ -1,5 +1,8 @@
 //! `backstop repo fsck`
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use anyhow::Error;
 use clap::Args;
 use ostree::{FsckOptions, FsckReport};
@@ -16,12 +19,18 @@ pub struct Fsck {
     /// Only check that everything is there: read no file's content
     #[arg(long)]
     quick: bool,
+    /// Remove what is damaged, and fetch it and what is missing from this repository
+    #[arg(long, value_name = "DIR", conflicts_with = "quick")]
+    repair_from: Option<PathBuf>,
 }
 
 impl Fsck {
     pub(super) fn run(self, cx: &mut Context<'_>) -> anyhow::Result<Ended> {
         let repo = cx.open()?;
         let monitor = cx.monitor();
+        if let Some(path) = &self.repair_from {
+            return repair(cx, &repo, path);
+        }
         let report = repo.fsck(&FsckOptions { quick: self.quick }, &monitor)?;
         let (ended, counts) = (ended(&report), counts(&report));
         cx.out.json(&counts)?;
@@ -44,6 +53,33 @@ impl Fsck {
         summary(cx, &report.partial, report.commits, report.objects, ended)?;
         Ok(ended)
     }
+}
+
+/// Mends a repository from another one.
+fn repair(cx: &mut Context<'_>, repo: &ostree::Repo, path: &Path) -> anyhow::Result<Ended> {
+    let from = ostree::Repo::open(Arc::new(durable::RealFs), path)?;
+    let repair = repo.repair(&from, &cx.monitor())?;
+    let names =
+        |list: &[ostree::Checksum]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    cx.out.json(&json!({
+        "objects_removed": repair.removed,
+        "commits_fetched": names(&repair.fetched),
+        "commits_lost": names(&repair.lost),
+    }))?;
+    for commit in &repair.fetched {
+        cx.out.line(&format!("fetched {commit} again"))?;
+    }
+    for commit in &repair.lost {
+        let word = cx.out.tone(Tone::Bad, "error:");
+        cx.out
+            .line(&format!("{word} {commit} is not in {}", path.display()))?;
+    }
+    cx.out
+        .line(&format!("{} damaged objects removed", repair.removed))?;
+    Ok(match repair.lost.is_empty() {
+        true => Ended::Done,
+        false => Ended::Unhealthy,
+    })
 }
 
 fn ended(report: &FsckReport) -> Ended {

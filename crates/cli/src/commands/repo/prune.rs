@@ -28,6 +28,7 @@ impl Prune {
             refs_only: self.refs_only,
             depth: u32::try_from(self.depth).ok(),
             dry_run: self.dry_run,
+            ..PruneOptions::default()
         };
         let monitor = cx.monitor();
         let summary = repo.prune(&options, &monitor)?;

@@ -50,6 +50,7 @@ impl PullLocal {
                 (_, true) => PullFiles::Copies,
                 _ => PullFiles::Verified,
             },
+            ..PullOptions::default()
         };
         let monitor = cx.monitor();
         let summary = repo

@@ -1,0 +1,22 @@
+//! `ostree remote`: one file per subcommand.
+
+use crate::command::Node;
+
+mod add;
+mod delete;
+mod gpg_import;
+mod list;
+mod refs;
+mod show_url;
+mod summary;
+
+/// All subcommands.
+pub const ALL: &[Node] = &[
+    Node::One(&add::COMMAND),
+    Node::One(&delete::COMMAND),
+    Node::One(&show_url::COMMAND),
+    Node::One(&list::COMMAND),
+    Node::One(&gpg_import::COMMAND),
+    Node::One(&refs::COMMAND),
+    Node::One(&summary::COMMAND),
+];

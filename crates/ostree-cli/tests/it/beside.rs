@@ -1,0 +1,136 @@
+//! The same command lines, given to both: what they print must be the same.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use crate::ours;
+
+/// What Debian's `ostree` prints.
+fn theirs(line: &str) -> (bool, String) {
+    let out = Command::new("ostree")
+        .args(line.split_whitespace())
+        .output()
+        .unwrap();
+    (out.status.success(), String::from_utf8(out.stdout).unwrap())
+}
+
+fn have_ostree() -> bool {
+    if Command::new("ostree")
+        .arg("--version")
+        .output()
+        .is_ok_and(|o| o.status.success())
+    {
+        return true;
+    }
+    assert!(
+        std::env::var_os("BACKSTOP_REQUIRE_ALL").is_none(),
+        "this test needs the program ostree"
+    );
+    println!("skipped: needs the program ostree");
+    false
+}
+
+fn make_tree(root: &Path) {
+    fs::create_dir_all(root.join("usr/bin")).unwrap();
+    fs::write(root.join("usr/bin/sh"), "a shell").unwrap();
+    fs::set_permissions(root.join("usr/bin/sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(root.join("empty"), "").unwrap();
+    symlink("usr/bin/sh", root.join("link")).unwrap();
+}
+
+const TIME: &str = "--timestamp=@1130589809";
+
+#[test]
+fn what_is_printed_is_the_same() {
+    if !have_ostree() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    make_tree(&dir.path().join("tree"));
+    make_tree(&dir.path().join("more"));
+    fs::write(dir.path().join("more/usr/new"), "new").unwrap();
+    fs::remove_file(dir.path().join("more/empty")).unwrap();
+    fs::write(dir.path().join("modes"), "2048 /usr/bin/sh\n").unwrap();
+    fs::write(dir.path().join("skip"), "/link\n").unwrap();
+    let (tree, more, modes, skip) = (at("tree"), at("more"), at("modes"), at("skip"));
+    let lines = [
+        "REPO init --mode=bare-user".to_owned(),
+        format!("REPO commit -b main -s one -m body {TIME} --add-metadata-string=version=1 {tree}"),
+        format!("REPO commit -b main -s two {TIME} --tree=dir={more} --add-metadata=n='uint64 7'"),
+        format!("REPO commit -b other {TIME} --owner-uid=7 --owner-gid=8 --no-bindings {tree}"),
+        format!("REPO commit -b modes {TIME} --statoverride={modes} --skip-list={skip} {tree}"),
+        format!("REPO commit -b both {TIME} --tree=ref=other --tree=dir={more}"),
+        format!("REPO commit -b ro {TIME} --mode-ro-executables --canonical-permissions {tree}"),
+        format!("REPO commit --orphan {TIME} --parent=none {tree}"),
+        "REPO rev-parse main main^".to_owned(),
+        "REPO refs".to_owned(),
+        "REPO refs --list".to_owned(),
+        "REPO refs --create=alias/x main".to_owned(),
+        "REPO refs alias".to_owned(),
+        "REPO log main".to_owned(),
+        "REPO show main".to_owned(),
+        "REPO show --print-metadata-key=version main^".to_owned(),
+        "REPO show --print-metadata-key=ostree.ref-binding main".to_owned(),
+        "REPO show --raw other".to_owned(),
+        "REPO ls main".to_owned(),
+        "REPO ls -R -C main".to_owned(),
+        "REPO ls -R -X modes /usr".to_owned(),
+        "REPO ls -d main /usr".to_owned(),
+        "REPO ls --nul-filenames-only -R main".to_owned(),
+        "REPO cat main /usr/bin/sh".to_owned(),
+        "REPO diff main^ main".to_owned(),
+        "REPO config get core.mode".to_owned(),
+        "REPO config set core.lock-timeout-secs 60".to_owned(),
+        "REPO config get core.lock-timeout-secs".to_owned(),
+        "REPO prune --no-prune --refs-only --depth=0".to_owned(),
+        "REPO refs --delete other".to_owned(),
+        "REPO reset main main^".to_owned(),
+        "REPO rev-parse main".to_owned(),
+        "REPO remote add one http://one.example/repo".to_owned(),
+        "REPO remote list -u".to_owned(),
+        "REPO remote show-url one".to_owned(),
+        "REPO fsck -q".to_owned(),
+    ];
+    for line in lines {
+        let line = line.replace('\'', "").replace("uint64 7", "uint64\u{a0}7");
+        let line = line.replace("--add-metadata=n=uint64\u{a0}7", "--add-metadata=n=7");
+        let of = |repo: &str| line.replace("REPO", &format!("--repo={}", at(repo)));
+        let (status, out, err) = ours(&of("ours"));
+        let (fine, expected) = theirs(&of("theirs"));
+        assert_eq!((status == 0, out), (fine, expected), "{line}: {err}");
+    }
+}
+
+#[test]
+fn archives_are_taken_in_and_given_out() {
+    if !have_ostree() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    make_tree(&dir.path().join("tree"));
+    let repo = format!("--repo={}", at("repo"));
+    let run = |line: String| {
+        let (status, out, err) = ours(&format!("{repo} {line}"));
+        assert_eq!(status, 0, "{line}: {err}");
+        out
+    };
+    run("init --mode=archive".into());
+    run(format!("commit -b a {TIME} --no-xattrs {}", at("tree")));
+    run(format!("export a -o {}", at("a.tar")));
+    let ours_from_tar = run(format!(
+        "commit -b a --parent=none {TIME} --tree=tar={}",
+        at("a.tar")
+    ));
+    let (fine, theirs_from_tar) = theirs(&format!(
+        "{repo} commit -b a --parent=none {TIME} --tree=tar={}",
+        at("a.tar")
+    ));
+    assert!(fine);
+    assert_eq!(ours_from_tar, theirs_from_tar);
+    let (fine, _) = theirs(&format!("{repo} fsck -q"));
+    assert!(fine);
+}

@@ -90,14 +90,12 @@ impl Site {
     /// Writes fleet.toml: for each host, which version it is to have, and more.
     fn describe(&self, rollout: &str, hosts: &[(&str, usize, &str)]) {
         let d = self.scratch.path().display();
-        let user = rustix::process::geteuid().is_root();
         let mut toml = format!(
             "[rollout]\n{rollout}\n[defaults]\ntarget_host = '127.0.0.1'\ntarget_port = {}\n\
              ssh_options = ['-F', 'none', '-i', '{d}/id', '-o', 'UserKnownHostsFile={d}/known']\n\
              sudo = false\ntrial = 'live'\nconfirm_timeout = '60s'\nkind = 'image'\n",
             self.port
         );
-        assert!(user || std::env::var_os("USER").is_some());
         for (name, version, more) in hosts {
             let host = self.host(name);
             let commit = host.release(*version);
@@ -246,7 +244,8 @@ fn a_deployer_killed_in_the_trial_leaves_the_decision_to_the_host() {
     let Some(site) = Site::new(&["a"]) else {
         return;
     };
-    let slow = "confirm_timeout = '3s'\n[hosts.a.checks.slow]\ncommand = ['sleep', '600']\ntimeout = '600s'";
+    let slow =
+        "confirm_timeout = '3s'\n[hosts.a.checks.slow]\ncommand = ['sleep', '20']\ntimeout = '60s'";
     site.describe("", &[("a", 2, slow)]);
     let mut deployer = site
         .fleet(&["deploy"])

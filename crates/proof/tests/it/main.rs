@@ -39,7 +39,7 @@ fn stage() -> Option<Stage> {
 fn together(scenes: &[&(dyn Fn() + Sync)]) {
     std::thread::scope(|scope| {
         for scene in scenes {
-            scope.spawn(|| scene());
+            scope.spawn(scene);
         }
     });
 }

@@ -22,16 +22,24 @@ pub enum Recipe {
     /// The network interface gets an address and a route of another network, so
     /// nobody reaches the host, and it can't tell.
     NoNetwork,
+    /// Nothing, and it differs from others in sshd's configuration only, so it can be
+    /// tried without a reboot.
+    Configured,
+    /// As [`Recipe::Configured`], with a configuration that sshd refuses.
+    Misconfigured,
 }
 
 /// Makes the tree `to` from the prepared tree `from`: hard links, save for what
-/// differs. `/usr/lib/testbed-version` says `number` in it.
+/// differs. `/usr/lib/testbed-version` says `number` in it; where only the configuration
+/// differs, [`SSHD_DROP_IN`] below `/etc` does.
 ///
 /// # Errors
 /// The disk's.
 pub fn derive(from: &Path, to: &Path, number: u32, recipe: Recipe) -> Result<()> {
     program::run(Command::new("cp").args(["-al", "--"]).args([from, to]))?;
-    put(to, "usr/lib/testbed-version", &format!("{number}\n"), 0o644)?;
+    if !matches!(recipe, Recipe::Configured | Recipe::Misconfigured) {
+        put(to, "usr/lib/testbed-version", &format!("{number}\n"), 0o644)?;
+    }
     match recipe {
         Recipe::Good => Ok(()),
         Recipe::SshdBroken => put(
@@ -58,7 +66,16 @@ pub fn derive(from: &Path, to: &Path, number: u32, recipe: Recipe) -> Result<()>
             WRONG_NETWORK,
             0o644,
         ),
+        Recipe::Configured => configure(to, &format!("# version {number}\n")),
+        Recipe::Misconfigured => configure(to, "NoSuchOption yes\n"),
     }
+}
+
+/// Where the versions that differ in sshd's configuration differ, below `/etc`.
+pub const SSHD_DROP_IN: &str = "ssh/sshd_config.d/testbed.conf";
+
+fn configure(tree: &Path, text: &str) -> Result<()> {
+    put(tree, &format!("usr/etc/{SSHD_DROP_IN}"), text, 0o644)
 }
 
 /// A network for documentation (RFC 5737).

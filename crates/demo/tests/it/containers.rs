@@ -25,6 +25,8 @@ fn with_fixture(tell: impl FnOnce(&Fixture)) {
         (2, Recipe::Good),
         (3, Recipe::SshdBroken),
         (4, Recipe::StuckAtBoot),
+        (5, Recipe::Configured),
+        (6, Recipe::Misconfigured),
     ] {
         let branch = format!("v{number}");
         fixture
@@ -47,6 +49,7 @@ fn upgrades_under_systemd_end_as_they_should() {
         the_supervisor_may_be_killed(fixture);
         a_person_confirms_or_not(fixture);
         the_timer_follows_and_does_not_try_twice(fixture);
+        configuration_is_tried_live(fixture);
     });
 }
 
@@ -130,4 +133,40 @@ fn the_timer_follows_and_does_not_try_twice(fixture: &Fixture) {
     host.run("systemctl start backstop-upgrade.service");
     assert_eq!(host.wait_for_end(2), end("kept", ""));
     assert_eq!(host.version(), "2");
+}
+
+/// A live trial under systemd: what runs is restarted with the new configuration, and
+/// with the old one again when that fails; the machine is never rebooted.
+fn configuration_is_tried_live(fixture: &Fixture) {
+    let mut host = Host::new(fixture, "live");
+    let drop_in = format!("cat /etc/{}", testbed::versions::SSHD_DROP_IN);
+    let sshd = "systemctl show -p MainPID --value ssh.service";
+    let active = |host: &Host<'_>| host.run("systemctl is-active ssh.service").trim() == "active";
+    host.wait_until("sshd", active);
+    host.run("backstop switch /sysroot/releases:v5 --live");
+    assert_eq!(host.wait_for_end(1), end("kept", ""));
+    assert_eq!(host.run(&drop_in), "# version 5\n");
+    let kept = host.run(sshd);
+
+    host.run("echo 'a note of the admin' >/etc/motd");
+    host.run("backstop switch /sysroot/releases:v6 --live");
+    let (how, why) = host.wait_for_end(2);
+    assert_eq!(how, "rolled-back", "{why}");
+    assert_eq!(host.run(&drop_in), "# version 5\n");
+    host.wait_until("sshd with the old configuration", active);
+    assert_ne!(host.run(sshd), kept, "sshd was restarted");
+    // Local changes survive (P11).
+    assert_eq!(host.run("cat /etc/motd"), "a note of the admin\n");
+
+    host.run("backstop switch /sysroot/releases:v6 --live --force --confirm-within 2s");
+    assert_eq!(host.wait_for_end(3).0, "rolled-back");
+    host.run("backstop switch /sysroot/releases:v2 --live");
+    let refused = host.run("backstop history");
+    assert!(refused.contains("outside /etc"), "{refused}");
+    assert_eq!(host.boots, 1, "nothing of this needs a reboot");
+
+    // What was kept live is what boots.
+    host.power_cut();
+    host.wait_until("a new boot", |host| host.version() == "1");
+    assert_eq!(host.run(&drop_in), "# version 5\n");
 }

@@ -1,7 +1,6 @@
 //! `backstop supervise`: sees an open transaction through.
 
-use agent::{Answer, may_reboot};
-use engine::{Event, Pause, Phase, Scope, TrialKind};
+use engine::{Event, Pause, Scope};
 use monitor::Monitor;
 
 use crate::args::Global;
@@ -25,36 +24,9 @@ pub fn run(global: &Global) -> anyhow::Result<Ended> {
     Ok(Ended::Done)
 }
 
-/// Whether the version may be activated now, by the policy.
+/// The word that a version which is ready waits for, by the policy.
 fn go_ahead(session: &Session, monitor: &dyn Monitor) -> anyhow::Result<Option<Event>> {
-    let state = session.journal.load()?.state;
-    let Some(open) = state.open() else {
-        return Ok(None);
-    };
-    let tx = open.transaction.id;
-    let go = |reboot| -> anyhow::Result<Event> {
-        // It may have waited for days: what broke meanwhile is not its fault.
-        let waited = matches!(open.phase, Phase::Ready { postponed: Some(_) });
-        let baseline = waited.then(|| session.host.baseline(monitor)).transpose()?;
-        Ok(Event::GoAhead {
-            tx,
-            reboot,
-            baseline,
-        })
-    };
-    if open.transaction.request.kind == TrialKind::Live {
-        return go(false).map(Some);
-    }
-    if open.transaction.request.await_reboot {
-        return go(false).map(Some);
-    }
-    let policy = session.policy()?;
-    Ok(Some(match may_reboot(&policy, &jiff::Zoned::now()) {
-        Answer::Now => go(true)?,
-        Answer::Never => go(false)?,
-        Answer::OpensAt(opens) => Event::Postponed {
-            tx,
-            why: format!("reboots are allowed from {}", opens.strftime("%a %F %H:%M")),
-        },
-    }))
+    let (state, policy) = (session.journal.load()?.state, session.policy()?);
+    let baseline = || session.host.baseline(monitor);
+    agent::go_ahead(&state, &policy, &jiff::Zoned::now(), baseline)
 }

@@ -202,13 +202,14 @@ impl ImageHost {
         }
         self.pull(transaction, monitor)?;
         self.remove_leftovers(target)?;
-        let booted = self.booted()?;
-        let merge_from = self.sysroot.deployment(&booted)?;
+        // What runs: not what was booted, where a version was kept live since.
+        let running = self.previous(&transaction.previous)?;
+        let merge_from = self.sysroot.deployment(&running)?;
         let request = StageRequest {
-            stateroot: booted.stateroot.clone(),
+            stateroot: running.stateroot.clone(),
             commit: commit(target)?,
             origin: merge_from.origin.for_another(),
-            merge_from: Some(booted),
+            merge_from: Some(running),
             kargs: StageKargs::default(),
         };
         let staged = self.sysroot.stage(&request, monitor)?;
@@ -330,7 +331,10 @@ impl ImageHost {
         self.sysroot.publish(&order, monitor)?;
         if job.transaction.request.kind == TrialKind::Live && target.is_some() {
             let live = self.live(job.transaction)?;
-            live.revert(&self.sysroot, &mut *self.machine)?;
+            for path in live.revert(&self.sysroot, &mut *self.machine)? {
+                let path = path.display();
+                monitor.note(&format!("/{path} was changed during the trial: taken over"));
+            }
             live.forget()?;
         }
         Ok(())

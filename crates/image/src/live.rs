@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use durable::{Doing, FileKind, Fs, Metadata};
+use durable::{Attributes, Doing, FileKind, Fs, Metadata};
 use engine::TxId;
 use machine::{LiveSwitch, Machine};
 use sysroot::{DeploymentId, Sysroot};
@@ -66,16 +66,38 @@ impl LiveTrial {
         self.with(sysroot, &changed, |switch| machine.switch_live(switch))
     }
 
-    /// Makes the running system that of the version before.
-    pub(crate) fn revert(&self, sysroot: &Sysroot, machine: &mut dyn Machine) -> Result<()> {
+    /// Makes the running system that of the version before, with what was changed in
+    /// `/etc` during the trial. Answers with the paths that were.
+    pub(crate) fn revert(
+        &self,
+        sysroot: &Sysroot,
+        machine: &mut dyn Machine,
+    ) -> Result<Vec<PathBuf>> {
         let fs = &*self.fs;
         let list = self.saved.join("changed");
         if fs.metadata(&list).is_err() {
             // It was never begun.
-            return Ok(());
+            return Ok(Vec::new());
         }
         let changed = from_bytes(&durable::read(fs, &list)?);
-        self.with(sysroot, &changed, |switch| machine.revert_live(switch))
+        let edited = self.carry_edits(sysroot, &changed)?;
+        self.with(sysroot, &changed, |switch| machine.revert_live(switch))?;
+        Ok(edited)
+    }
+
+    /// Takes over what was changed in `/etc` during the trial: all in which the two
+    /// differ now and did not when it began.
+    fn carry_edits(&self, sysroot: &Sysroot, changed: &[PathBuf]) -> Result<Vec<PathBuf>> {
+        let fs = &*self.fs;
+        let layout = sysroot.layout();
+        let (from, to) = (layout.deployment(&self.from), layout.deployment(&self.to));
+        let mut edited = Vec::new();
+        compare_trees(fs, &from, &to, Path::new(ETC), &mut edited)?;
+        edited.retain(|path| !changed.contains(path));
+        for path in &edited {
+            put(fs, &to.join(path), &from.join(path))?;
+        }
+        Ok(edited)
     }
 
     /// Forgets the way back.
@@ -96,12 +118,10 @@ impl LiveTrial {
     ) -> Result<T> {
         let layout = sysroot.layout();
         let (from, to) = (layout.deployment(&self.from), layout.deployment(&self.to));
-        let files = self.saved.join("files");
         Ok(act(&LiveSwitch {
             from: &from,
             to: &to,
             changed,
-            saved: &files,
         })?)
     }
 
@@ -121,6 +141,32 @@ impl LiveTrial {
         compare_trees(&*self.fs, &from, &to, Path::new(ETC), &mut changed)?;
         Ok(changed)
     }
+}
+
+/// Copies one path with its attributes, or removes it where it is gone.
+fn put(fs: &dyn Fs, from: &Path, to: &Path) -> Result<()> {
+    let Some(metadata) = look(fs, from)? else {
+        return Ok(durable::remove_tree(fs, to)?);
+    };
+    let attributes = Attributes {
+        owner: Some((metadata.uid, metadata.gid)),
+        mode: (metadata.kind != FileKind::Symlink).then_some(metadata.mode & 0o7777),
+        ..Attributes::default()
+    };
+    match metadata.kind {
+        FileKind::File => {
+            let bytes = durable::read(fs, from)?;
+            durable::publish_file(fs, to, &bytes, metadata.mode & 0o7777)?;
+        }
+        FileKind::Symlink => {
+            let target = fs.read_link(from).doing("read the link", from)?;
+            durable::publish_symlink(fs, &target, to)?;
+        }
+        FileKind::Dir => durable::create_dir_all(fs, to, metadata.mode & 0o7777)?,
+        FileKind::Other => return Ok(()),
+    }
+    let set = fs.set_attributes(to, &attributes);
+    Ok(set.doing("set the attributes of", to)?)
 }
 
 fn to_bytes(paths: &[PathBuf]) -> Vec<u8> {

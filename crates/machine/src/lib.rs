@@ -10,6 +10,7 @@ use std::time::Duration;
 
 mod connection;
 mod detached;
+mod etc;
 mod eviction;
 mod facts;
 mod guard;
@@ -70,8 +71,6 @@ pub struct LiveSwitch<'a> {
     pub to: &'a Path,
     /// Paths, relative to a deployment, in which the two differ.
     pub changed: &'a [PathBuf],
-    /// Where what must be put back later may be saved; empty at first.
-    pub saved: &'a Path,
 }
 
 /// What a host needs of the machine that it runs on.
@@ -117,7 +116,7 @@ pub trait Machine: Debug + Send {
     /// # Errors
     /// What failed; the system may be half switched.
     fn switch_live(&mut self, switch: &LiveSwitch<'_>) -> Result<()>;
-    /// Undoes [`Machine::switch_live`] with what it saved.
+    /// Makes the running system that of `from` again; doing it again changes nothing.
     /// # Errors
     /// What failed.
     fn revert_live(&mut self, switch: &LiveSwitch<'_>) -> Result<()>;

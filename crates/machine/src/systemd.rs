@@ -5,10 +5,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use durable::{Doing, FileKind, Fs};
+use durable::Fs;
 
 use crate::guard::Guard;
-use crate::{LiveSwitch, Machine, MachineError, Result, facts};
+use crate::{LiveSwitch, Machine, MachineError, Result, etc, facts};
 
 /// The unit that drives an open transaction; it ships with the tree.
 const SUPERVISOR: &str = "backstop-supervise.service";
@@ -72,54 +72,16 @@ impl Systemd {
         }
         self.start_transient(SUPERVISOR, TRANSIENT_SUPERVISOR, arguments)
     }
+}
 
-    /// Copies one changed path of /etc, or removes it where it is gone.
-    fn put(&self, from: &Path, to: &Path) -> Result<()> {
-        let fs = &*self.fs;
-        let metadata = match fs.metadata(from) {
-            Ok(metadata) => metadata,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(durable::remove_tree(fs, to)?);
-            }
-            Err(e) => return Ok(Err(e).doing("look at", from)?),
-        };
-        if let Some(dir) = to.parent() {
-            durable::create_dir_all(fs, dir, 0o755)?;
-        }
-        match metadata.kind {
-            FileKind::File => {
-                let bytes = durable::read(fs, from)?;
-                durable::publish_file(fs, to, &bytes, metadata.mode & 0o7777)?;
-                let attributes = durable::Attributes {
-                    owner: Some((metadata.uid, metadata.gid)),
-                    mode: Some(metadata.mode & 0o7777),
-                    ..durable::Attributes::default()
-                };
-                Ok(fs
-                    .set_attributes(to, &attributes)
-                    .doing("set the owner of", to)?)
-            }
-            FileKind::Symlink => {
-                let target = fs.read_link(from).doing("read the link", from)?;
-                Ok(durable::publish_symlink(fs, &target, to)?)
-            }
-            FileKind::Dir => Ok(durable::create_dir_all(fs, to, metadata.mode & 0o7777)?),
-            FileKind::Other => Ok(()),
-        }
+/// Lets the running services see their changed configuration.
+fn reload(switch: &LiveSwitch<'_>) -> Result<()> {
+    run("reload systemd's units", "systemctl", &["daemon-reload"])?;
+    for unit in affected_units(switch.changed) {
+        let restart = ["try-reload-or-restart", &unit];
+        run(&format!("restart {unit}"), "systemctl", &restart)?;
     }
-
-    /// Lets the running services see their changed configuration.
-    fn reload(&self, switch: &LiveSwitch<'_>) -> Result<()> {
-        run("reload systemd's units", "systemctl", &["daemon-reload"])?;
-        for unit in affected_units(switch.changed) {
-            run(
-                &format!("restart {unit}"),
-                "systemctl",
-                &["try-reload-or-restart", &unit],
-            )?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// The units whose configuration is among the changed paths: those with a unit
@@ -236,39 +198,30 @@ impl Machine for Systemd {
 
     fn refuses_live(&self, switch: &LiveSwitch<'_>) -> Option<String> {
         let mut outside = switch.changed.iter().filter(|path| !path.starts_with(ETC));
-        let first = outside.next()?;
-        Some(format!(
-            "it changes {} and {} more outside /etc, which needs a boot trial",
-            first.display(),
-            outside.count()
-        ))
+        if let Some(first) = outside.next() {
+            return Some(format!(
+                "it changes {} and {} more outside /etc, which needs a boot trial",
+                first.display(),
+                outside.count()
+            ));
+        }
+        match etc::is(&switch.from.join(ETC)) {
+            Ok(true) => None,
+            Ok(false) => {
+                Some("/etc is not the running deployment's, so it can't be changed live".into())
+            }
+            Err(e) => Some(e.to_string()),
+        }
     }
 
     fn switch_live(&mut self, switch: &LiveSwitch<'_>) -> Result<()> {
-        for path in switch.changed {
-            let here = Path::new("/").join(path);
-            let saved = switch.saved.join(path);
-            // Done before: what is there now is no longer the old file.
-            if self.fs.metadata(&switch.saved.join(".done")).is_err() {
-                self.put(&here, &saved)?;
-            }
-        }
-        durable::publish_file(&*self.fs, &switch.saved.join(".done"), b"", 0o600)?;
-        for path in switch.changed {
-            self.put(&switch.to.join(path), &Path::new("/").join(path))?;
-        }
-        self.reload(switch)
+        etc::lay(&switch.to.join(ETC))?;
+        reload(switch)
     }
 
     fn revert_live(&mut self, switch: &LiveSwitch<'_>) -> Result<()> {
-        if self.fs.metadata(&switch.saved.join(".done")).is_err() {
-            // Nothing was changed before everything had been saved.
-            return Ok(());
-        }
-        for path in switch.changed {
-            self.put(&switch.saved.join(path), &Path::new("/").join(path))?;
-        }
-        self.reload(switch)
+        etc::lift(&switch.from.join(ETC))?;
+        reload(switch)
     }
 
     fn reboot(&mut self, force: bool) -> Result<()> {

@@ -13,6 +13,11 @@ use crate::sector::MAX_ATTEMPTS;
 pub const TRIAL_ARG: &str = "backstop.trial";
 /// Seconds after which a kernel that panicked in a trial restarts the machine.
 pub const TRIAL_PANIC_SECONDS: u8 = 5;
+/// The kernel argument by which systemd feeds a watchdog (252 and newer).
+pub const WATCHDOG_ARG: &str = "systemd.watchdog_sec";
+/// Seconds after which a watchdog resets a machine that hangs in a trial. The slowest
+/// part of a boot in which nobody feeds it must be shorter.
+pub const TRIAL_WATCHDOG_SECONDS: u8 = 60;
 
 /// Names one published configuration; the state sector means something only for
 /// the configuration it names. Displayed as 32 hexadecimal digits.
@@ -115,7 +120,8 @@ pub struct FileDigest {
 /// The version that must prove itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trial {
-    /// What it boots. [`BootConfig::new`] adds `backstop.trial=` and `panic=`.
+    /// What it boots. [`BootConfig::new`] adds `backstop.trial=`, `panic=` and
+    /// `systemd.watchdog_sec=`.
     pub entry: Entry,
     /// How often, 1 to 9.
     pub attempts: u8,
@@ -147,10 +153,14 @@ impl BootConfig {
         let mut trial = trial;
         if let Some(trial) = &mut trial {
             check_trial(trial)?;
-            // In a trial a panic must not wait for someone to come by.
-            if trial.entry.options.get("panic").is_none() {
-                let panic = format!("panic={TRIAL_PANIC_SECONDS}");
-                trial.entry.options.append(&panic)?;
+            // In a trial neither a panic nor a hang must wait for someone to come by.
+            for (name, seconds) in [
+                ("panic", TRIAL_PANIC_SECONDS),
+                (WATCHDOG_ARG, TRIAL_WATCHDOG_SECONDS),
+            ] {
+                if trial.entry.options.get(name).is_none() {
+                    trial.entry.options.append(&format!("{name}={seconds}"))?;
+                }
             }
             trial.entry.options.delete(TRIAL_ARG);
         }
@@ -267,12 +277,18 @@ pub(crate) mod tests {
         let config = BootConfig::new(vec![entry("a")], Some(trial("b", 3))).unwrap();
         let options = &config.trial().unwrap().entry.options;
         assert_eq!(options.get("panic").unwrap(), "5");
+        assert_eq!(options.get(WATCHDOG_ARG).unwrap(), "60");
         assert_eq!(options.get(TRIAL_ARG).unwrap(), config.id().to_string());
         assert_eq!(config.entries()[0].options.to_string(), "ro quiet");
         let mut own = trial("b", 3);
-        own.entry.options = "panic=-1 backstop.trial=old".parse().unwrap();
+        own.entry.options = "panic=-1 systemd.watchdog_sec=0 backstop.trial=old"
+            .parse()
+            .unwrap();
         let config = BootConfig::new(vec![entry("a")], Some(own)).unwrap();
-        let expected = format!("panic=-1 backstop.trial={}", config.id());
+        let expected = format!(
+            "panic=-1 systemd.watchdog_sec=0 backstop.trial={}",
+            config.id()
+        );
         assert_eq!(config.trial().unwrap().entry.options.to_string(), expected);
     }
 

@@ -57,14 +57,7 @@ pub const STORIES: [Story; 4] = [
         end: "rolled-back",
         why: "checks-failed",
     },
-    Story {
-        title: "The kernel panics at boot: attempts used up, back to the last good",
-        recipe: Recipe::PanicsAtBoot,
-        arguments: "--boot --attempts 2",
-        confirm: false,
-        end: "rolled-back",
-        why: "attempts-used-up",
-    },
+    PANIC,
     Story {
         title: "The network is gone, so nobody can confirm: rolled back",
         recipe: Recipe::NoNetwork,
@@ -74,6 +67,26 @@ pub const STORIES: [Story; 4] = [
         why: "deadline",
     },
 ];
+
+/// The third of the four.
+pub const PANIC: Story = Story {
+    title: "The kernel panics at boot: attempts used up, back to the last good",
+    recipe: Recipe::PanicsAtBoot,
+    arguments: "--boot --attempts 2",
+    confirm: false,
+    end: "rolled-back",
+    why: "attempts-used-up",
+};
+
+/// What a watchdog is for: too long for the four.
+pub const HANG: Story = Story {
+    title: "Userspace hangs at boot: reset by the watchdog, back to the last good",
+    recipe: Recipe::Hangs,
+    arguments: "--boot --attempts 1",
+    confirm: false,
+    end: "rolled-back",
+    why: "attempts-used-up",
+};
 
 /// How one story went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,11 +109,12 @@ pub struct VmDemo {
     // Dropped in this order: the machine before its disk.
     machine: Machine,
     fixture: Fixture,
+    stories: &'static [Story],
 }
 
 impl VmDemo {
-    /// Builds Debian in several versions with `program` as their backstop, installs
-    /// the first one on a disk image in `dir` and boots it.
+    /// Builds Debian in several versions, one for each of `stories`, with `program` as
+    /// their backstop, installs the first one on a disk image in `dir` and boots it.
     ///
     /// # Errors
     /// No root rights, packages that are missing, or the disk is full.
@@ -108,13 +122,14 @@ impl VmDemo {
         dir: &Path,
         program: &Path,
         firmware: Firmware,
+        stories: &'static [Story],
         narrator: &dyn Narrator,
         monitor: &dyn Monitor,
     ) -> Result<Self> {
         narrator.chapter("A Debian machine");
         let started = Instant::now();
         let fixture = Fixture::new(&Cache::from_env(), dir, program, monitor)?;
-        for (number, story) in (2..).zip(&STORIES) {
+        for (number, story) in (2..).zip(stories) {
             fixture.add(number, story.recipe, &branch(number), monitor)?;
         }
         let image = fixture.image(fixture::BRANCH, "disk.img", monitor)?;
@@ -136,7 +151,11 @@ impl VmDemo {
             },
             started.elapsed().as_secs_f64()
         ));
-        Ok(Self { machine, fixture })
+        Ok(Self {
+            machine,
+            fixture,
+            stories,
+        })
     }
 
     /// Where the consoles' logs are.
@@ -145,13 +164,13 @@ impl VmDemo {
         self.fixture.tree(1).with_file_name("disk.logs")
     }
 
-    /// Tells the four stories and what is left of them.
+    /// Tells the stories and what is left of them.
     ///
     /// # Errors
     /// The machine is lost, or a story ends otherwise than it should.
     pub fn tell(&mut self, narrator: &dyn Narrator) -> Result<Vec<Told>> {
         let mut all = Vec::new();
-        for (number, story) in (2..).zip(&STORIES) {
+        for (number, story) in (2..).zip(self.stories) {
             let told = self.tell_one(number, story, narrator)?;
             if (told.end.as_str(), told.why.as_str()) != (story.end, story.why) {
                 return Err(Error::Story {

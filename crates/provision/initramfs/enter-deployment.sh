@@ -19,6 +19,21 @@ backstop_argument() {
     echo "$_value"
 }
 
+# During a trial something must reset a machine that hangs. Arms the first watchdog there is:
+# the kernel's own one where no hardware has any. The next to feed it is systemd.
+backstop_watchdog() {
+    case $(backstop_argument backstop.trial):$(backstop_argument systemd.watchdog_sec) in
+    :* | *: | *:0) return 0 ;;
+    esac
+    for _driver in wdat_wdt iTCO_wdt sp5100_tco i6300esb softdog; do
+        [ -c /dev/watchdog ] && break
+        modprobe -q "$_driver" 2>/dev/null
+    done
+    # Closed without a farewell it goes on counting. Busy means that somebody feeds it.
+    [ -c /dev/watchdog ] && (true >/dev/watchdog) 2>/dev/null
+    return 0
+}
+
 # Says why there is no system to start. During a trial the attempt is used up by a reboot;
 # otherwise it returns 1 and the caller stops as its initramfs does.
 backstop_fail() {
@@ -75,5 +90,6 @@ backstop_enter() {
 backstop_main() {
     _ostree=$(backstop_argument ostree)
     [ -n "$_ostree" ] || return 0
+    backstop_watchdog
     backstop_enter "$1" "$_ostree"
 }

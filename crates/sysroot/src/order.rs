@@ -27,8 +27,8 @@ pub struct TrialEntry {
     /// How often it may be started, 1 to 9.
     pub attempts: u8,
     /// Kernel arguments for the trial alone, which replace its own ones of the
-    /// same name. `backstop.trial=` and, unless given, `panic=` come by
-    /// themselves.
+    /// same name. `backstop.trial=` and, unless given, `panic=` and
+    /// `systemd.watchdog_sec=` come by themselves.
     pub kargs: KernelArgs,
 }
 

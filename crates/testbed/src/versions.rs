@@ -19,6 +19,8 @@ pub enum Recipe {
     PanicsAtBoot,
     /// The boot stops before `sysinit.target` and never goes on.
     StuckAtBoot,
+    /// PID 1 stops for ever before `sysinit.target`, and the kernel goes on.
+    Hangs,
     /// The network interface gets an address and a route of another network, so
     /// nobody reaches the host, and it can't tell.
     NoNetwork,
@@ -54,12 +56,9 @@ pub fn derive(from: &Path, to: &Path, number: u32, recipe: Recipe) -> Result<()>
             "#!/bin/sh\necho 'this init ends at once' >/dev/console\nexit 1\n",
             0o755,
         ),
-        Recipe::StuckAtBoot => {
-            put(to, "usr/lib/systemd/system/stuck.service", STUCK, 0o644)?;
-            let wants = to.join("usr/lib/systemd/system/sysinit.target.wants");
-            let link = wants.join("stuck.service");
-            symlink("../stuck.service", &link).doing("create", &link)
-        }
+        Recipe::StuckAtBoot => early_unit(to, "stuck", "/bin/sleep infinity"),
+        // systemd catches it, says so, and does nothing any more.
+        Recipe::Hangs => early_unit(to, "hang", "/bin/kill -SEGV 1"),
         Recipe::NoNetwork => put(
             to,
             "usr/etc/systemd/network/20-wired.network",
@@ -88,15 +87,18 @@ LinkLocalAddressing=no
 IPv6AcceptRA=no
 ";
 
-const STUCK: &str = "[Unit]
-Description=Wait for what never comes
-DefaultDependencies=no
-Before=sysinit.target
-[Service]
-Type=oneshot
-TimeoutStartSec=infinity
-ExecStart=/bin/sleep infinity
-";
+/// Adds a unit that `sysinit.target` waits for.
+fn early_unit(tree: &Path, name: &str, command: &str) -> Result<()> {
+    let (units, file) = ("usr/lib/systemd/system", format!("{name}.service"));
+    let text = format!(
+        "[Unit]\nDescription=Keep the boot from going on\nDefaultDependencies=no\n\
+         Before=sysinit.target\n[Service]\nType=oneshot\nTimeoutStartSec=infinity\n\
+         ExecStart={command}\n"
+    );
+    put(tree, &format!("{units}/{file}"), &text, 0o644)?;
+    let link = tree.join(units).join("sysinit.target.wants").join(&file);
+    symlink(format!("../{file}"), &link).doing("create", &link)
+}
 
 /// Puts a file in place of one that other trees share.
 fn put(tree: &Path, path: &str, text: &str, mode: u32) -> Result<()> {

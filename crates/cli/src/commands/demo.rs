@@ -110,7 +110,7 @@ fn virtual_machine(args: &DemoArgs, global: &Global, out: &Output) -> anyhow::Re
     let narrator = Teller { out };
     let monitor = Terminal::new(global.json);
     let program = std::env::current_exe()?;
-    let mut demo = VmDemo::create(&dir, &program, firmware, &narrator, &monitor)?;
+    let mut demo = VmDemo::create(&dir, &program, firmware, &vm::STORIES, &narrator, &monitor)?;
     demo.tell(&narrator)?;
     Ok(Ended::Done)
 }

@@ -1,5 +1,8 @@
 //! `cargo xtask test`: every test that this machine can run.
 
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
 use testbed::packages;
 
 use crate::step::cargo;
@@ -48,17 +51,35 @@ pub fn run(install: bool) -> anyhow::Result<()> {
     let missing = packages::missing(NEEDS);
     let complete = missing.is_empty() && packages::is_root();
     // Where everything is there, a test that skips itself is a failure.
-    let environment: &[(&str, &str)] = if complete {
-        &[("BACKSTOP_REQUIRE_ALL", "1")]
-    } else {
-        &[]
-    };
+    let mut environment = Vec::new();
+    if complete {
+        environment.push(("BACKSTOP_REQUIRE_ALL", "1"));
+    }
+    // The tests that put the program on a machine take the one that is built with
+    // them, rather than have it built once more.
+    cargo("build", &["test", "--workspace", "--no-run"], &[])?;
+    let program = program()?;
+    environment.push(("BACKSTOP_BIN", &program));
     // With the output of tests that passed: the stories' timelines, and what was
     // skipped.
     let tests = ["test", "--workspace", "--", "--show-output"];
-    cargo("tests", &tests, environment)?;
+    cargo("tests", &tests, &environment)?;
     report(&missing);
     Ok(())
+}
+
+/// The program as built for the tests.
+fn program() -> anyhow::Result<String> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
+        PathBuf::from,
+    );
+    let program = target.join("debug/backstop");
+    let program = program
+        .canonicalize()
+        .with_context(|| format!("{} was not built", program.display()))?;
+    let program = program.into_os_string().into_string();
+    program.map_err(|path| anyhow::anyhow!("the path {path:?} is not UTF-8"))
 }
 
 /// Says what could not be tested here.

@@ -6,6 +6,7 @@ use crate::args::Args;
 use crate::exit::Ended;
 use crate::output::Output;
 
+mod bundle;
 mod check;
 mod confirm;
 mod deadman;
@@ -56,6 +57,9 @@ pub enum Command {
     Install(install::InstallArgs),
     /// Upgrade many hosts over SSH, in waves, each on trial
     Fleet(fleet::FleetArgs),
+    /// Put a version into one signed file, for hosts that no network reaches
+    #[command(subcommand)]
+    Bundle(bundle::BundleCommand),
     /// Make plain root filesystems deployable
     #[command(subcommand)]
     Tree(tree::TreeCommand),
@@ -101,6 +105,7 @@ pub fn run(args: Args, out: &mut Output) -> anyhow::Result<Ended> {
         Command::Nix(command) => nix::run(command, global, out),
         Command::Install(args) => install::run(args, global, out),
         Command::Fleet(args) => fleet::run(args, global, out),
+        Command::Bundle(command) => bundle::run(command, global, out),
         Command::Tree(command) => tree::run(command, global, out),
         Command::Repo(args) => repo::run(args, global, out),
         Command::Demo(args) => demo::run(args, global, out),

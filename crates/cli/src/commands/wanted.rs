@@ -21,7 +21,7 @@ use crate::session::Session;
 pub struct WantedArgs {
     /// Image hosts: REPOSITORY:REF, or a ref or commit of the repository that this
     /// host follows. Nix hosts: a path in the store, a link to one, or the number of
-    /// a generation
+    /// a generation. Either: a bundle's file
     #[arg(required_unless_present = "flake", conflicts_with = "flake")]
     pub version: Option<String>,
     /// Nix hosts: build HOST's system from a flake
@@ -58,6 +58,12 @@ impl WantedArgs {
         policy: &Policy,
         global: &Global,
     ) -> anyhow::Result<Wanted> {
+        let root = session.host.checks_root()?;
+        if let Some(name) = &self.version
+            && let Some(bundle) = super::bundle::open(&durable::RealFs, &root, name)?
+        {
+            return super::bundle::take_in(bundle, session, name, global);
+        }
         match (&session.host, &self.flake, &self.version) {
             (AnyHost::Nix(host), Some(flake), _) => {
                 let flags = self.flags.clone();

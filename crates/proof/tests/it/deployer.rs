@@ -66,13 +66,8 @@ fn cut_off(stage: &Stage, name: &str, fault: Fault) {
     let ending = host.wait_for_ending(1);
     assert_eq!(ending.end, "rolled-back", "{ending:?}");
     host.assert_back();
-    assert_eq!(
-        host.boots(),
-        1,
-        "{ending:?}\n{}\n{}",
-        rollout.said,
-        host.testimony()
-    );
+    // Where its checks do not end in time, a reboot may have brought it back (P7).
+    assert!(host.boots() <= 2, "{}", host.testimony());
     // A sound version gets through again.
     let good = stage.build(&installed("good")).unwrap();
     let rollout = fleet(stage, &host, &good).deploy("").unwrap();
@@ -175,7 +170,7 @@ fn the_deployer_is_lost_in_the_middle_of_the_trial() {
                 // From here it is the same whose cable it is.
                 stage.cable(host, false).unwrap();
                 host.wait_until("the end", || host.ending(1).is_some());
-                let _ = deployer.wait();
+                kill(deployer);
                 stage.cable(host, true).unwrap();
             });
         },

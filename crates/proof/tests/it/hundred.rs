@@ -28,9 +28,6 @@ fn a_hundred_hosts() {
     let bad = stage
         .build(&Toplevel::new("bad").with(Fault::UnitFails))
         .unwrap();
-    for away in AWAY {
-        hosts[away].power_off();
-    }
     let version = |n: usize| {
         if BAD.contains(&n) {
             bad.as_str()
@@ -56,6 +53,9 @@ fn a_hundred_hosts() {
     let untouched = |n: usize| hosts[n].profile().as_deref() == Some(stage.first());
     assert!((11..HOSTS).all(untouched));
 
+    for away in AWAY {
+        hosts[away].power_off();
+    }
     // Five may fail: all others arrive.
     let fleet = Fleet::describe(&stage, "hundred", SETTINGS, &described).unwrap();
     let started = std::time::Instant::now();

@@ -3,6 +3,7 @@
 
 mod again;
 mod all_well;
+mod bundle;
 mod collection;
 mod confirm;
 mod deployer;

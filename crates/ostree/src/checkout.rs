@@ -504,6 +504,8 @@ impl Walk<'_> {
         use io::ErrorKind as Kind;
         let required = self.options.links == Links::Require;
         match e.kind() {
+            // It is in a repository that stands behind this one.
+            Kind::NotFound if repo.parent().is_some() && !repo.has(&object)? => Ok(false),
             Kind::NotFound if !repo.has(&object)? => Err(Error::Missing(object)),
             // Too many links to this one object; others may still do.
             Kind::TooManyLinks if !required => Ok(false),

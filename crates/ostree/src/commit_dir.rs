@@ -17,9 +17,9 @@ use crate::format::{
     Commit, DirMeta, DirRef, DirTree, FileHeader, FileRef, Metadata, Xattrs, check_name,
 };
 use crate::gvariant::Value;
-use crate::sign::Signer;
 use crate::layers::Layers;
 use crate::modify::{LinkedFiles, Modified, Modify};
+use crate::sign::Signer;
 use crate::store::{Content, Staging, read_small};
 use crate::tar_import::Archive;
 use crate::workers::{Tasks, work_through};

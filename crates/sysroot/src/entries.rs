@@ -45,7 +45,12 @@ impl Sysroot {
         };
         let dir = self.layout().loader_of(version).join("entries");
         let mut found = Vec::new();
-        for file in durable::Doing::doing(self.fs().read_dir(&dir), "list", &dir)? {
+        let files = match self.fs().read_dir(&dir) {
+            // Whoever set up the boot loader made the directory, but no entries yet.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => durable::Doing::doing(other, "list", &dir)?,
+        };
+        for file in files {
             let path = dir.join(&file.name);
             if path.extension().is_some_and(|e| e == "conf")
                 && let Some(entry) = self.entry(&path, version)?

@@ -139,7 +139,10 @@ fn options(cx: &Cx, refs: Vec<String>) -> anyhow::Result<PullOptions> {
         verify_bindings: !given.has("disable-verify-bindings"),
         timestamp_check: given.has("timestamp-check"),
         timestamp_check_from: given.value("timestamp-check-from-rev").map(str::to_owned),
-        deltas: match (given.has("disable-static-deltas"), given.has("require-static-deltas")) {
+        deltas: match (
+            given.has("disable-static-deltas"),
+            given.has("require-static-deltas"),
+        ) {
             (true, _) => Deltas::Never,
             (_, true) => Deltas::Require,
             _ => Deltas::Prefer,

@@ -210,7 +210,7 @@ impl<'s, 'r> Receiver<'s, 'r> {
         if to_archive {
             return staging.archived_file(object, bytes);
         }
-        staging.verified_file(object.checksum, &header, content)
+        staging.absent_file(object.checksum, &header, content)
     }
 
     /// The content of a file, inflated in memory.

@@ -3,6 +3,7 @@
 mod incoming;
 mod reader;
 mod staging;
+mod takeover;
 mod writer;
 
 pub(crate) use incoming::{Incoming, can_hold, inflate_whole, max_deflated, split_header};

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use durable::{Attributes, Batch, Doing, FileKind, FsLock, LockMode, ReadSeek};
+use durable::{Batch, Doing, FsLock, LockMode, ReadSeek};
 
+use super::takeover::{abandoned, is_worth_keeping};
 use super::writer::write_object;
 use super::{FileObject, PIECE, SMALL, digest_of};
 use crate::config::MinFreeSpace;
@@ -28,21 +29,21 @@ pub(crate) enum Content<'a> {
 /// Nothing in it counts until [`Staging::publish`]; a run that is cut off leaves
 /// a directory that the next one removes.
 pub(crate) struct Staging<'r> {
-    repo: &'r Repo,
-    dir: PathBuf,
+    pub(super) repo: &'r Repo,
+    pub(super) dir: PathBuf,
     lock_path: PathBuf,
     /// Shows that we live. In a mutex because locks are not `Sync`.
     _lock: Mutex<Box<dyn FsLock>>,
-    staged: Mutex<HashSet<ObjectName>>,
+    pub(super) staged: Mutex<HashSet<ObjectName>>,
     free: AtomicU64,
     reserve: u64,
     bytes: AtomicU64,
     spools: AtomicU64,
     /// Whether an earlier run may have left objects here.
-    resumed: bool,
-    taken_over: AtomicU64,
+    pub(super) resumed: bool,
+    pub(super) taken_over: AtomicU64,
     /// Whether what is here stays when we fail.
-    keep: AtomicBool,
+    pub(super) keep: AtomicBool,
     /// Objects that took their place as links.
     linked: AtomicU64,
 }
@@ -51,9 +52,9 @@ pub(crate) struct Staging<'r> {
 /// neither takes over what the other left.
 const PREFIX: &str = "backstop-";
 /// The same for pulls over a network, which carry on where another stopped.
-const PULL_PREFIX: &str = "backstop-pull-";
+pub(super) const PULL_PREFIX: &str = "backstop-pull-";
 /// How long what a pull left is kept for the next one, in seconds.
-const KEEP_PULLS: i64 = 86_400;
+pub(super) const KEEP_PULLS: i64 = 86_400;
 
 impl<'r> Staging<'r> {
     /// Makes a staging directory, after removing those of dead processes.
@@ -121,75 +122,8 @@ impl<'r> Staging<'r> {
         self.repo
     }
 
-    fn path(&self, object: ObjectName) -> PathBuf {
+    pub(super) fn path(&self, object: ObjectName) -> PathBuf {
         self.dir.join(object.relative_path(self.repo.mode()))
-    }
-
-    /// Counts an object as staged that lies here and was verified.
-    pub(super) fn admit(&self, object: ObjectName) {
-        let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
-        staged.insert(object);
-    }
-
-    /// An object could not be written after all.
-    pub(crate) fn give_up(&self, object: ObjectName) -> Result<()> {
-        let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
-        staged.remove(&object);
-        drop(staged);
-        self.repo.remove(&self.path(object))
-    }
-
-    fn is_staged(&self, object: ObjectName) -> bool {
-        let staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
-        staged.contains(&object)
-    }
-
-    /// Whether an earlier run left this file object here, whole.
-    pub(crate) fn take_over(&self, object: ObjectName) -> Result<bool> {
-        if self.is_staged(object) {
-            return Ok(true);
-        }
-        if !self.resumed {
-            return Ok(false);
-        }
-        let verified = self.repo.open_file_at(object, &self.path(object));
-        let verified = verified
-            .and_then(|file| file.copy_verified(object.checksum, &mut Vec::new(), &mut io::sink()));
-        match verified {
-            Ok(_) => {
-                self.admit(object);
-                self.taken_over.fetch_add(1, Ordering::Relaxed);
-                Ok(true)
-            }
-            Err(Error::Missing(_)) => Ok(false),
-            // It was cut off while it was written, or lost when the power went.
-            Err(_) => self.repo.remove(&self.path(object)).map(|()| false),
-        }
-    }
-
-    /// A metadata object that is staged, or that an earlier run left here.
-    pub(crate) fn load(&self, object: ObjectName) -> Result<Option<Vec<u8>>> {
-        let staged = self.is_staged(object);
-        if !staged && !self.resumed {
-            return Ok(None);
-        }
-        match self.repo.load_at(object, &self.path(object)) {
-            Ok(bytes) => {
-                if !staged {
-                    self.admit(object);
-                    self.taken_over.fetch_add(1, Ordering::Relaxed);
-                }
-                Ok(Some(bytes))
-            }
-            Err(Error::Missing(_)) => Ok(None),
-            Err(e) if staged => Err(e),
-            Err(_) => self.repo.remove(&self.path(object)).map(|()| None),
-        }
-    }
-
-    /// How many objects were taken over from an earlier run.
-    pub(crate) fn taken_over(&self) -> u64 {
-        self.taken_over.load(Ordering::Relaxed)
     }
 
     /// Keeps what is here.
@@ -206,20 +140,6 @@ impl<'r> Staging<'r> {
     pub(super) fn give_space_back(&self, size: u64) {
         self.free.fetch_add(size, Ordering::Relaxed);
         self.bytes.fetch_sub(size, Ordering::Relaxed);
-    }
-
-    /// Adds a verified file object of an archive, as it came.
-    pub(crate) fn archived_file(&self, object: ObjectName, bytes: &[u8]) -> Result<()> {
-        if !self.claim(object)? {
-            return Ok(());
-        }
-        self.take_space(bytes.len() as u64)?;
-        self.place(object, |path| {
-            self.repo.remove_leftover(self.resumed, path)?;
-            let mut file = self.repo.fs().create(path, 0o644).doing("create", path)?;
-            file.write_all(bytes).doing("write", path)?;
-            Ok(file.flush().doing("write", path)?)
-        })
     }
 
     /// Whether the object is to be written by the caller: it is neither in the
@@ -313,6 +233,21 @@ impl<'r> Staging<'r> {
         })
     }
 
+    /// The same of one that the caller knows not to be in the repository.
+    pub(crate) fn absent_file(
+        &self,
+        checksum: Checksum,
+        header: &FileHeader,
+        data: &[u8],
+    ) -> Result<()> {
+        let object = ObjectName::new(checksum, ObjectKind::File);
+        if !self.admit(object) {
+            return Ok(());
+        }
+        let fill = &mut |sink: &mut dyn Write| Ok(sink.write_all(data));
+        self.write_claimed(object, header, data.len() as u64, fill)
+    }
+
     fn long_file(
         &self,
         header: &FileHeader,
@@ -350,6 +285,16 @@ impl<'r> Staging<'r> {
         if !self.claim(object)? {
             return Ok(());
         }
+        self.write_claimed(object, header, size, fill)
+    }
+
+    fn write_claimed(
+        &self,
+        object: ObjectName,
+        header: &FileHeader,
+        size: u64,
+        fill: &mut dyn FnMut(&mut dyn Write) -> Result<io::Result<()>>,
+    ) -> Result<()> {
         self.take_space(size)?;
         let fill = std::cell::RefCell::new(fill);
         self.place(object, |path| {
@@ -660,11 +605,11 @@ fn make_dir(repo: &Repo, path: &Path) -> Result<()> {
 }
 
 /// A staging directory, its lock's file, and the lock that shows that we live.
-type Place = (PathBuf, PathBuf, Box<dyn FsLock>);
+pub(super) type Place = (PathBuf, PathBuf, Box<dyn FsLock>);
 
 impl Repo {
     /// Clears the way for an object where an earlier run may have left a part of it.
-    fn remove_leftover(&self, resumed: bool, path: &Path) -> Result<()> {
+    pub(super) fn remove_leftover(&self, resumed: bool, path: &Path) -> Result<()> {
         match resumed {
             true => self.remove(path),
             false => Ok(()),
@@ -696,46 +641,6 @@ fn allocate(repo: &Repo, tmp: &Path, prefix: &str) -> Result<Place> {
             }
         }
     }
-}
-
-/// A staging directory with this prefix whose lock nobody holds; ours from now on.
-fn abandoned(repo: &Repo, tmp: &Path, prefix: &str) -> Result<Option<Place>> {
-    let fs = repo.fs();
-    for entry in fs.read_dir(tmp).doing("list", tmp)? {
-        let name = entry.name.to_string_lossy().into_owned();
-        if entry.kind != FileKind::Dir || !name.starts_with(prefix) {
-            continue;
-        }
-        let lock_path = tmp.join(format!("{name}.lock"));
-        let held = fs
-            .try_lock(&lock_path, LockMode::Exclusive)
-            .doing("lock", &lock_path)?;
-        let Some(lock) = held else {
-            continue;
-        };
-        // Its owner may have finished, and removed it, in this instant.
-        let dir = tmp.join(&name);
-        if fs.metadata(&dir).is_ok_and(|m| m.kind == FileKind::Dir) {
-            let fresh = Attributes {
-                mtime: i64::try_from(crate::summary::now()).ok(),
-                ..Attributes::default()
-            };
-            fs.set_attributes(&lock_path, &fresh)
-                .doing("set the time of", &lock_path)?;
-            return Ok(Some((dir, lock_path, lock)));
-        }
-    }
-    Ok(None)
-}
-
-/// Whether a pull that left this may still be carried on with.
-fn is_worth_keeping(repo: &Repo, name: &str, lock_path: &Path) -> bool {
-    let now = i64::try_from(crate::summary::now()).unwrap_or(i64::MAX);
-    name.starts_with(PULL_PREFIX)
-        && repo
-            .fs()
-            .metadata(lock_path)
-            .is_ok_and(|m| now.saturating_sub(m.mtime) < KEEP_PULLS)
 }
 
 /// Removes staging directories whose lock nobody holds.

@@ -41,8 +41,12 @@ impl Value {
                 value.print(f, typed)
             }
             Self::Maybe(_, None) => nothing(f, &self.value_type(), "nothing", typed),
-            Self::Array(_, items) if items.is_empty() => {
-                nothing(f, &self.value_type(), "[]", typed)
+            Self::Array(of, items) if items.is_empty() => {
+                let word = match of {
+                    Type::Entry(..) => "{}",
+                    _ => "[]",
+                };
+                nothing(f, &self.value_type(), word, typed)
             }
             Self::Array(Type::Entry(..), items) => list(f, ('{', '}'), items, typed),
             Self::Array(_, items) => list(f, ('[', ']'), items, typed),

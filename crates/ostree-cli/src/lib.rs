@@ -92,7 +92,7 @@ fn dispatch(
             if let (Some((at, _)), true) = (found, name.is_empty()) {
                 verbs::extension(&args[at], &args[at + 1..])?;
             }
-            write!(err, "{}\n", group_help(path, name, summary, nodes))?;
+            writeln!(err, "{}", group_help(path, name, summary, nodes))?;
             fail(match (found, name.is_empty()) {
                 (None, true) => "No command specified".to_owned(),
                 (None, false) => format!("No \"{name}\" subcommand specified"),

@@ -191,10 +191,10 @@ impl<'a> Layers<'a> {
         meta: Checksum,
         above: Option<Checksum>,
     ) -> Result<()> {
-        if let (Some(parent), None) = (path.parent(), above) {
-            if parent != Path::new("/") || self.root.is_some() {
-                self.dir(parent, None)?;
-            }
+        if let (Some(parent), None) = (path.parent(), above)
+            && (parent != Path::new("/") || self.root.is_some())
+        {
+            self.dir(parent, None)?;
         }
         self.dir(path, above.or(Some(meta)))?.meta = meta;
         Ok(())

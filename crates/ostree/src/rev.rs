@@ -25,10 +25,11 @@ impl Repo {
         match self.read_ref(rev) {
             Ok(Some(checksum)) => return Ok(checksum),
             // What can be no ref's name can be no checksum either.
-            Ok(None) => match self.remote_ref(rev)? {
-                Some(checksum) => return Ok(checksum),
-                None => {}
-            },
+            Ok(None) => {
+                if let Some(checksum) = self.remote_ref(rev)? {
+                    return Ok(checksum);
+                }
+            }
             Err(Error::RefName(_)) => return Err(Error::NoSuchRev(rev.to_owned())),
             Err(other) => return Err(other),
         }

@@ -26,8 +26,8 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
     if cx.given.has("delete") {
         return fail("--delete is not supported yet");
     }
-    for key in cx.given.rest[1..].to_vec() {
-        if !repo.sign_commit(&commit, &signing::gpg_signer(cx, &key))? {
+    for key in &cx.given.rest[1..] {
+        if !repo.sign_commit(&commit, &signing::gpg_signer(cx, key))? {
             return fail(format!("Commit is already signed with GPG key {key}"));
         }
     }

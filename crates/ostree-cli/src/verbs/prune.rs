@@ -59,11 +59,12 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
     let (total, removed) = (summary.objects_total, summary.objects_removed);
     let freed = print::size(summary.bytes_removed);
     writeln!(cx.out, "Total objects: {total}")?;
-    Ok(match (removed, options.dry_run) {
-        (0, _) => writeln!(cx.out, "No unreachable objects")?,
-        (_, true) => writeln!(cx.out, "Would delete: {removed} objects, freeing {freed}")?,
-        (_, false) => writeln!(cx.out, "Deleted {removed} objects, {freed} freed")?,
-    })
+    let line = match (removed, options.dry_run) {
+        (0, _) => "No unreachable objects".to_owned(),
+        (_, true) => format!("Would delete: {removed} objects, freeing {freed}"),
+        (_, false) => format!("Deleted {removed} objects, {freed} freed"),
+    };
+    Ok(writeln!(cx.out, "{line}")?)
 }
 
 fn options(cx: &Cx, repo: &Repo) -> anyhow::Result<PruneOptions> {

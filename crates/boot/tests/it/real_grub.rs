@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::fake_kernel::{Ending, image};
 use crate::machine::{EFI_FILES, FILES, Firmware, Machine, PROGRAMS, grub_core, grub_efi};
-use crate::packages::have;
+use testing::have;
 
 /// The sector that has two counts.
 const TWICE: &str = "a key twice";

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use boot::grub::{StatePlace, StaticConfig, published_config, static_config};
 use boot::{BootConfig, Entry, FileDigest, Trial};
 
-use crate::packages::have;
+use testing::have;
 
 fn entry(name: &str, options: &str) -> Entry {
     Entry {

@@ -15,24 +15,11 @@ fn able(needs: &[&[Need]]) -> bool {
     if !packages::is_root() {
         lacks.push("root");
     }
-    if lacks.is_empty() {
-        return true;
-    }
-    let lacks = lacks.join(", ");
-    let must = std::env::var_os("BACKSTOP_REQUIRE_ALL").is_some_and(|v| v == "1");
-    assert!(!must, "needs {lacks}");
-    println!("skipped: needs {lacks}");
-    false
+    testing::nothing_lacks(&lacks)
 }
 
+/// A file that nobody lists holds tests that never run.
 #[test]
-fn every_file_here_is_a_module() {
-    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
-    let main = std::fs::read_to_string(dir.join("main.rs")).unwrap();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let module = name.trim_end_matches(".rs");
-        let listed = main.lines().any(|line| line == format!("mod {module};"));
-        assert!(module == "main" || listed, "{name} is not listed");
-    }
+fn every_file_here_is_listed() {
+    testing::every_file_is_listed(env!("CARGO_MANIFEST_DIR"));
 }

@@ -9,13 +9,8 @@ mod remembering;
 mod scripts;
 mod simulated;
 
+/// A file that nobody lists holds tests that never run.
 #[test]
-fn every_file_here_is_a_module() {
-    let main = include_str!("main.rs");
-    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let module = name.strip_suffix(".rs").unwrap_or(&name);
-        let listed = main.contains(&format!("mod {module};"));
-        assert!(module == "main" || listed, "{name} is not listed");
-    }
+fn every_file_here_is_listed() {
+    testing::every_file_is_listed(env!("CARGO_MANIFEST_DIR"));
 }

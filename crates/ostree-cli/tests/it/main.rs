@@ -4,17 +4,10 @@
 mod beside;
 mod refusals;
 
-/// A test file that is not listed above would never run.
+/// A file that nobody lists holds tests that never run.
 #[test]
-fn every_file_is_listed() {
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it");
-    let listed = include_str!("main.rs");
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let module = name.trim_end_matches(".rs");
-        let found = listed.contains(&format!("\nmod {module};"));
-        assert!(found || module == "main", "{name} is not listed in main.rs");
-    }
+fn every_file_here_is_listed() {
+    testing::every_file_is_listed(env!("CARGO_MANIFEST_DIR"));
 }
 
 /// Runs a command line; the status, and what went to both outputs.

@@ -632,6 +632,11 @@ fn allocate(repo: &Repo, tmp: &Path, prefix: &str) -> Result<Place> {
             continue;
         };
         match fs.create_dir(&dir, 0o700) {
+            // Between its making and our lock, another process may have taken the lock
+            // for a dead one's and removed it: then this directory is not safe.
+            Ok(()) if fs.metadata(&lock_path).is_err() => {
+                durable::remove_tree(fs, &dir)?;
+            }
             Ok(()) => return Ok((dir, lock_path, lock)),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => {

@@ -104,12 +104,7 @@ fn able() -> bool {
     if !packages::is_root() {
         lacks.push("root");
     }
-    let must = std::env::var_os("BACKSTOP_REQUIRE_ALL").is_some_and(|v| v == "1");
-    assert!(lacks.is_empty() || !must, "needs {lacks:?}");
-    if !lacks.is_empty() {
-        println!("skipped: needs {}", lacks.join(", "));
-    }
-    lacks.is_empty()
+    testing::nothing_lacks(&lacks)
 }
 
 #[test]

@@ -11,7 +11,7 @@ use monitor::Silent;
 use sysroot::{DeploymentId, EtcConflict, Standing, Sysroot};
 
 use crate::host::{Host, is_root, make_tree, order, write};
-use crate::packages::have;
+use testing::have;
 
 /// Both need root: deployments keep their owners, and are immutable.
 fn can_run() -> bool {

@@ -10,16 +10,7 @@ pub fn able(needs: &[&[Need]]) -> bool {
     if !packages::is_root() {
         lacks.push("root");
     }
-    if lacks.is_empty() {
-        return true;
-    }
-    let lacks = lacks.join(", ");
-    assert!(
-        std::env::var_os("BACKSTOP_REQUIRE_ALL").is_none_or(|v| v != "1"),
-        "needs {lacks}"
-    );
-    println!("skipped: needs {lacks}");
-    false
+    testing::nothing_lacks(&lacks)
 }
 
 pub fn cache() -> Cache {

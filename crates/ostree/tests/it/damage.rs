@@ -314,13 +314,13 @@ fn a_hostile_tree_cannot_lead_out() {
                 ..CheckoutOptions::default()
             };
             let error = repo.checkout(&rev, &dest, &options, &Silent).unwrap_err();
-            assert!(matches!(error, Error::Damaged { .. }), "{name:?}: {error}");
+            assert!(error.is_damage(), "{name:?}: {error}");
             let to = sandbox.repo("to", RepoMode::BareUser);
             let what = [rev.to_string()];
             let error = to
                 .pull_local(&repo, &what, &PullOptions::default(), &Silent)
                 .unwrap_err();
-            assert!(matches!(error, Error::Damaged { .. }), "{name:?}: {error}");
+            assert!(error.is_damage(), "{name:?}: {error}");
         }
     }
 }

@@ -69,7 +69,7 @@ pub fn run(install: bool) -> anyhow::Result<()> {
 }
 
 /// The program as built for the tests.
-fn program() -> anyhow::Result<String> {
+pub fn program() -> anyhow::Result<String> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
         PathBuf::from,

@@ -61,7 +61,8 @@ pub fn run(options: &Conformance) -> anyhow::Result<()> {
     summary(&outcomes, &expected)
 }
 
-/// Runs those that must pass, where the machine allows it.
+/// Runs those that must pass with the program that the tests were built with, where
+/// the machine allows it.
 pub fn in_ci() -> anyhow::Result<()> {
     if !packages::is_root() {
         println!("skipped: Debian's tests of ostree, which need root");
@@ -69,7 +70,7 @@ pub fn in_ci() -> anyhow::Result<()> {
     }
     run(&Conformance {
         only: Vec::new(),
-        ostree: None,
+        ostree: Some(crate::test::program()?.into()),
         jobs: 3,
         timeout: 240,
         keep: None,

@@ -47,11 +47,17 @@ pub fn run(args: ConfirmArgs, global: &Global, out: &mut Output) -> anyhow::Resu
             out.json(&outcome)?;
             Ok(Ended::from(&outcome))
         }
-        Pause::Elsewhere | Pause::Supervisor(_) => {
+        Pause::Stuck => {
+            out.line(
+                "Confirmed. It could not be kept yet, which is tried again; \
+                 `backstop history` says why.",
+            )?;
+            Ok(Ended::Done)
+        }
+        _ => {
             out.line("Confirmed. It is kept as soon as its checks have passed.")?;
             Ok(Ended::Done)
         }
-        _ => Ok(Ended::Done),
     }
 }
 

@@ -111,7 +111,7 @@ fn a_person_confirms_or_not(fixture: &Fixture) {
     let first = host.status()["deployments"][0]["known"].clone();
     assert_ne!(first, "untried");
     let said = host.run("backstop confirm");
-    assert!(said.contains("kept"), "{said}");
+    assert!(said.contains("kept"), "said: {said:?}");
     assert_eq!(host.wait_for_end(2), end("kept", ""));
 }
 

@@ -9,7 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{MachineError, Result};
 
-/// Kills the processes that hold a `flock` on `file`, but not this one. The
+/// Kills the processes that hold a lock of an open file on `file` (`durable` takes
+/// `F_OFD_SETLK`, others `flock`), but not this one. The
 /// kernel lets go of the lock when they are gone.
 ///
 /// # Errors
@@ -52,22 +53,25 @@ fn holds(process: &Path, file: &Metadata) -> bool {
     let locked = |fd: std::fs::DirEntry| {
         let info = process.join("fdinfo").join(fd.file_name());
         std::fs::metadata(fd.path()).is_ok_and(same)
-            && std::fs::read_to_string(info).is_ok_and(|info| has_flock(&info))
+            && std::fs::read_to_string(info).is_ok_and(|info| has_lock(&info))
     };
     open.flatten().any(locked)
 }
 
-/// Whether a file's `fdinfo` tells of a lock: `lock: 1: FLOCK  ADVISORY …`.
-fn has_flock(info: &str) -> bool {
-    let flock = |line: &str| line.split_whitespace().nth(2) == Some("FLOCK");
+/// Whether a file's `fdinfo` tells of a lock that is the open file's, not the process's:
+/// `lock: 1: OFDLCK ADVISORY …`.
+fn has_lock(info: &str) -> bool {
+    let kind = |line: &str| matches!(line.split_whitespace().nth(2), Some("FLOCK" | "OFDLCK"));
     info.lines()
-        .any(|line| line.starts_with("lock:") && flock(line))
+        .any(|line| line.starts_with("lock:") && kind(line))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::process::{Child, Command, Stdio};
+
+    use durable::{Fs, LockMode};
 
     /// A process that opens a file, does this, and stays.
     fn holder(file: &Path, what: &str) -> Child {
@@ -88,13 +92,25 @@ mod tests {
     #[test]
     fn a_lock_is_told_from_none() {
         let info = "pos:\t0\nflags:\t02100001\nmnt_id:\t29\n";
-        assert!(!has_flock(info));
-        let lock = "lock:\t1: FLOCK  ADVISORY  WRITE 123 fe:00:4567 0 EOF\n";
-        assert!(has_flock(&format!("{info}{lock}")));
-        assert!(!has_flock(&format!(
-            "{info}{}",
-            lock.replace("FLOCK", "POSIX")
-        )));
+        let with = |kind: &str| {
+            let lock = format!("lock:\t1: {kind} ADVISORY  WRITE -1 fe:00:4567 0 EOF\n");
+            has_lock(&format!("{info}{lock}"))
+        };
+        assert!(!has_lock(info) && !with("POSIX"));
+        assert!(with("FLOCK ") && with("OFDLCK"));
+    }
+
+    /// The deadman could not stop a worker that hung: it looked for `flock` only, and
+    /// `durable` had come to take locks of another kind.
+    #[test]
+    fn the_locks_that_durable_takes_are_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let lock = durable::RealFs.lock(&path, LockMode::Exclusive).unwrap();
+        let file = std::fs::metadata(&path).unwrap();
+        assert!(holds(Path::new("/proc/self"), &file));
+        drop(lock);
+        assert!(!holds(Path::new("/proc/self"), &file));
     }
 
     #[test]

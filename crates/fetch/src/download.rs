@@ -31,6 +31,7 @@ const SHARED: usize = 4;
 struct Shared<'a, 'r> {
     session: &'a PullSession<'r>,
     connection: &'a Connection,
+    metadata: &'a Mirrors,
     content: &'a Mirrors,
     stop: AtomicBool,
     changed: Notify,
@@ -39,13 +40,14 @@ struct Shared<'a, 'r> {
 
 /// Brings all that a session wants.
 pub(crate) fn download(session: &PullSession<'_>, connection: &Connection) -> Result<()> {
-    let content = match &connection.place {
+    let (metadata, content) = match &connection.place {
         Place::Near(root) => return near::download(session, root),
-        Place::Far { content, .. } => content,
+        Place::Far { metadata, content } => (metadata, content),
     };
     let shared = Shared {
         session,
         connection,
+        metadata,
         content,
         stop: AtomicBool::new(false),
         changed: Notify::new(),
@@ -82,6 +84,7 @@ impl Shared<'_, '_> {
         let lane = Lane {
             session: self.session,
             client: self.connection.settings.build()?,
+            metadata: self.metadata,
             content: self.content,
             net: &self.connection.net,
             scratch: RefCell::new(Scratch::new()),
@@ -136,6 +139,7 @@ impl Shared<'_, '_> {
 struct Lane<'a, 'r> {
     session: &'a PullSession<'r>,
     client: Client,
+    metadata: &'a Mirrors,
     content: &'a Mirrors,
     net: &'a NetOptions,
     scratch: RefCell<Scratch>,
@@ -146,14 +150,17 @@ struct Lane<'a, 'r> {
 impl<'a, 'r> Lane<'a, 'r> {
     async fn fetch(&self, request: Request) -> Result<()> {
         let path = request.path();
+        let from = match request.is_content() {
+            true => self.content,
+            false => self.metadata,
+        };
         let mut sink = Arriving {
             session: self.session,
             scratch: &self.scratch,
             receiver: Some(self.session.receive(request.clone())),
             request,
         };
-        let (outcome, version) =
-            transfer(&self.client, self.content, &path, &mut sink, self.net).await?;
+        let (outcome, version) = transfer(&self.client, from, &path, &mut sink, self.net).await?;
         self.shares.set(version == Version::HTTP_2);
         if outcome == Outcome::Absent {
             self.session.absent(&sink.request)?;

@@ -23,6 +23,8 @@ pub struct NetOptions {
     pub low_speed: u64,
     /// For how long it may bring less before it is given up.
     pub patience: Duration,
+    /// Where summaries are kept for the next time, instead of in the repository.
+    pub summaries: Option<PathBuf>,
 }
 
 impl Default for NetOptions {
@@ -35,6 +37,7 @@ impl Default for NetOptions {
             in_flight: None,
             low_speed: 1000,
             patience: Duration::from_secs(30),
+            summaries: None,
         }
     }
 }

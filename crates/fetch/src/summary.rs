@@ -28,12 +28,13 @@ pub struct RemoteSummary {
 struct Memory<'a> {
     repo: &'a Repo,
     remote: &'a str,
+    /// Where summaries are kept.
+    dir: PathBuf,
 }
 
 impl Memory<'_> {
     fn cached(&self, suffix: &str) -> PathBuf {
-        let dir = self.repo.path().join("tmp/cache/summaries");
-        dir.join(format!("{}{suffix}", self.remote))
+        self.dir.join(format!("{}{suffix}", self.remote))
     }
 
     /// The time of the newest summary that was believed.
@@ -78,8 +79,7 @@ impl Memory<'_> {
             return;
         }
         let keep = || {
-            let dir = self.repo.path().join("tmp/cache/summaries");
-            durable::create_dir_all(fs, &dir, 0o755)?;
+            durable::create_dir_all(fs, &self.dir, 0o755)?;
             let _ = fs.remove_file(&self.cached(".sig"));
             durable::publish_file(fs, &self.cached(""), summary, 0o644)?;
             match signatures {
@@ -105,7 +105,14 @@ impl Connection {
         monitor: &dyn Monitor,
     ) -> Result<Option<RemoteSummary>> {
         let name = self.remote().name();
-        let memory = Memory { repo, remote: name };
+        let memory = Memory {
+            repo,
+            remote: name,
+            dir: match &self.net.summaries {
+                Some(dir) => dir.clone(),
+                None => repo.path().join("tmp/cache/summaries"),
+            },
+        };
         let Some(found) = self.consistent(&memory, verifier)? else {
             return Ok(None);
         };

@@ -86,7 +86,28 @@ impl Repo {
         for part in [&gone[..commits], &gone[commits..]] {
             summary.bytes_removed += self.remove_objects(part, options.dry_run, monitor)?;
         }
+        if !options.dry_run {
+            self.forget_summaries()?;
+        }
         Ok(summary)
+    }
+
+    /// Removes kept summaries of remotes that are gone.
+    fn forget_summaries(&self) -> Result<()> {
+        let dir = self.path().join("tmp/cache/summaries");
+        let entries = match self.fs().read_dir(&dir) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.doing("list", &dir)?,
+        };
+        let remotes = self.remotes()?;
+        for entry in entries {
+            let name = entry.name.to_string_lossy();
+            let name = name.strip_suffix(".sig").unwrap_or(&name);
+            if !remotes.iter().any(|remote| remote.name() == name) {
+                self.remove(&dir.join(&entry.name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes objects, durably when it returns; their bytes.

@@ -1,5 +1,7 @@
 //! `ostree pull`
 
+use std::path::{Path, PathBuf};
+
 use fetch::{Deltas, NetOptions, PullOptions, Pulled};
 use ostree::{Remote, Repo, Verifier};
 
@@ -155,6 +157,11 @@ fn options(cx: &Cx, refs: Vec<String>) -> anyhow::Result<PullOptions> {
     })
 }
 
+/// Where summaries are kept below a directory for caches.
+pub fn summaries_in(cache: &str) -> PathBuf {
+    Path::new(cache).join("summaries")
+}
+
 /// How the options want the network used.
 pub fn net_options(cx: &Cx) -> anyhow::Result<NetOptions> {
     let given = &cx.given;
@@ -180,6 +187,7 @@ pub fn net_options(cx: &Cx) -> anyhow::Result<NetOptions> {
             .number("low-speed-limit-bytes")?
             .unwrap_or(plain.low_speed),
         patience: patience.map_or(plain.patience, std::time::Duration::from_secs),
+        summaries: given.value("cache-dir").map(summaries_in),
     })
 }
 

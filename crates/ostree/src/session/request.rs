@@ -63,6 +63,13 @@ impl Request {
         }
     }
 
+    /// Whether it never changes, so that any mirror of the remote's content may have it.
+    /// What is added to a commit later comes from the remote itself.
+    #[must_use]
+    pub fn is_content(&self) -> bool {
+        !matches!(self.what, What::Detached(_))
+    }
+
     /// Where it is below the remote's address.
     #[must_use]
     pub fn path(&self) -> String {

@@ -10,8 +10,11 @@ use super::gpg::{run, said};
 use super::{Gpg, SignError};
 use crate::{Error, Repo, Result};
 
-/// Where keys lie that count for every remote that has none of its own.
+/// Where keys lie that count for every remote that has none of its own, unless
+/// [`GLOBAL_VARIABLE`] names another directory.
 const GLOBAL: &str = "/usr/share/ostree/trusted.gpg.d";
+/// What `ostree` calls that directory in the environment.
+const GLOBAL_VARIABLE: &str = "OSTREE_GPG_HOME";
 /// Where a host's remotes are configured, and their keyrings may lie.
 const REMOTES: &str = "/etc/ostree/remotes.d";
 
@@ -39,15 +42,15 @@ impl Repo {
                 }
             }
         }
-        let global = Path::new(GLOBAL);
-        match self.fs().read_dir(global) {
+        let global = std::env::var_os(GLOBAL_VARIABLE).map_or(GLOBAL.into(), PathBuf::from);
+        match self.fs().read_dir(&global) {
             Ok(entries) => Ok(entries
                 .iter()
                 .map(|e| global.join(&e.name))
                 .filter(|path| path.extension().is_some_and(|e| e == "gpg"))
                 .collect()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(e) => Ok(Err(e).doing("list", global)?),
+            Err(e) => Ok(Err(e).doing("list", &global)?),
         }
     }
 

@@ -91,12 +91,11 @@ fn mark(cx: &mut Cx, repo: &Repo, report: &FsckReport) -> anyhow::Result<()> {
 
 fn partial(cx: &mut Cx, repo: &Repo, report: &FsckReport) -> anyhow::Result<()> {
     if report.partial.is_empty() {
-        if !cx.given.has("quiet") {
-            writeln!(
-                cx.out,
-                "object fsck of commits completed successfully - no errors found."
-            )?;
-        }
+        let commits = report.commits;
+        writeln!(
+            cx.out,
+            "object fsck of {commits} commits completed successfully - no errors found."
+        )?;
         return Ok(());
     }
     let count = report.partial.len();

@@ -37,10 +37,14 @@ fn indented(cx: &mut Cx, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A commit's value.
+/// A commit's value, with its numbers as they are meant, unless `--no-byteswap` is given.
 pub fn raw_commit(cx: &mut Cx, checksum: &Checksum, commit: &Commit) -> anyhow::Result<()> {
     writeln!(cx.out, "commit {checksum}")?;
-    raw(cx, &commit.value()?)
+    let value = commit.value()?;
+    match cx.given.has("no-byteswap") {
+        true => raw(cx, &value),
+        false => raw(cx, &value.byteswapped()),
+    }
 }
 
 /// A value, as `ostree` prints one.
@@ -48,16 +52,16 @@ pub fn raw(cx: &mut Cx, value: &Value) -> anyhow::Result<()> {
     Ok(writeln!(cx.out, "{value}")?)
 }
 
-/// A size for people, in powers of 1000, with a space that does not break.
+/// A size for people, in powers of 1000. As in GLib, the space before `kB` and the like does not break.
 #[must_use]
 pub fn size(bytes: u64) -> String {
     if bytes == 1 {
-        return "1\u{a0}byte".to_owned();
+        return "1 byte".to_owned();
     }
     let units = ["kB", "MB", "GB", "TB", "PB", "EB"];
     let mut value = bytes as f64 / 1000.0;
     if bytes < 1000 {
-        return format!("{bytes}\u{a0}bytes");
+        return format!("{bytes} bytes");
     }
     for unit in units {
         if value < 1000.0 || unit == "EB" {
@@ -65,7 +69,7 @@ pub fn size(bytes: u64) -> String {
         }
         value /= 1000.0;
     }
-    format!("{bytes}\u{a0}bytes")
+    format!("{bytes} bytes")
 }
 
 #[cfg(test)]
@@ -76,10 +80,10 @@ mod tests {
             (0, "0 bytes"),
             (1, "1 byte"),
             (999, "999 bytes"),
-            (1200, "1.2 kB"),
-            (2_500_000, "2.5 MB"),
+            (1200, "1.2\u{a0}kB"),
+            (2_500_000, "2.5\u{a0}MB"),
         ] {
-            assert_eq!(super::size(bytes), text.replace(' ', "\u{a0}"));
+            assert_eq!(super::size(bytes), text);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
-use crate::commit_dir::CommitOptions;
+use crate::commit_options::CommitOptions;
 use crate::format::DirTree;
 use crate::listing::MAX_DEPTH;
 use crate::store::Staging;

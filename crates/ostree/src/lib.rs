@@ -26,6 +26,7 @@ mod bootable;
 mod checkout;
 mod checksum;
 mod commit_dir;
+mod commit_options;
 mod config;
 mod cpio;
 pub mod delta;
@@ -64,7 +65,7 @@ mod workers;
 
 pub use checkout::{CheckoutOptions, CheckoutSummary, Links, Overwrite};
 pub use checksum::{Checksum, NotAChecksum};
-pub use commit_dir::{CommitOptions, CommitSummary, Parent, Source};
+pub use commit_options::{CommitOptions, CommitSummary, Parent, Source};
 pub use config::{BadConfig, RepoMode};
 pub use diff::{Change, ChangeKind, DiffSide};
 pub use error::{Error, Result};

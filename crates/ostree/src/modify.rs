@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::commit_dir::CommitOptions;
+use crate::commit_options::CommitOptions;
 use crate::format::{TYPE_FILE, TYPE_MASK, TYPE_SYMLINK};
 use crate::{Error, Repo, RepoMode, Result};
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::commit_dir::CommitOptions;
+use crate::commit_options::CommitOptions;
 use crate::format::{Commit, DirMeta, DirRef, DirTree, FileRef, Xattrs};
 use crate::listing::MAX_DEPTH;
 use crate::modify::Modified;

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use durable::Xattr;
 use flate2::bufread::MultiGzDecoder;
 
-use crate::commit_dir::CommitOptions;
+use crate::commit_options::CommitOptions;
 use crate::cpio::{self, CpioEntry};
 use crate::format::{
     DirMeta, FileHeader, TYPE_DIR, TYPE_FILE, TYPE_MASK, TYPE_SYMLINK, Xattrs, check_name,

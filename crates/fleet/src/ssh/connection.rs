@@ -1,23 +1,21 @@
 //! One connection to a host, with backstop at its other end.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::bootstrap::{self, Bring};
 use super::command::{self, Way};
+use super::limit::{Limit, watch};
+use super::listener::{PROMPT, Said, keep_end, listen, listen_to_errors};
 use crate::config::Host;
 use crate::local::{kill_group, one_line};
 use crate::wire::{Frame, Hello, LONGEST, PROTOCOL, Program, Reply, Request};
 use crate::{Error, Result};
 
-/// How much a host may print at login before anything of ours.
-const NOISE: u64 = 1 << 20;
-/// How much of standard error is kept.
-const KEPT: usize = 4000;
 /// How much of a program's output is kept.
 const MOST_OUTPUT: usize = 64 << 20;
 /// A host has this much longer than a program may take to say that it took too
@@ -26,9 +24,6 @@ const GRACE: Duration = Duration::from_secs(15);
 /// What is said on standard error may come so much later than the end of the
 /// output.
 const LAST_WORDS: Duration = Duration::from_millis(20);
-/// Our sudo's prompt, which nothing else prints.
-const PROMPT: &str = "backstop-asks-for-the-password:";
-
 /// A secret that is never printed.
 #[derive(Clone)]
 pub struct Password(String);
@@ -45,16 +40,6 @@ impl std::fmt::Debug for Password {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Password(…)")
     }
-}
-
-/// What came from the host.
-enum Said {
-    /// A line of the script.
-    Line(String),
-    Frame(Frame),
-    /// sudo asks.
-    Prompt,
-    Gone(String),
 }
 
 /// What a program on the host came to.
@@ -74,20 +59,6 @@ impl Ran {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.output).into_owned()
     }
-}
-
-/// When the connection is to be cut.
-#[derive(Debug, Default)]
-struct Limit {
-    state: Mutex<LimitState>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct LimitState {
-    at: Option<Instant>,
-    expired: bool,
-    closed: bool,
 }
 
 /// A connection with backstop at its other end.
@@ -565,96 +536,4 @@ impl Drop for Connection {
 fn mark() -> String {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
     format!("backstop-{:x}-{:x}:", std::process::id(), since.as_nanos())
-}
-
-fn keep_end(kept: &mut Vec<u8>, more: &[u8]) {
-    kept.extend_from_slice(more);
-    let excess = kept.len().saturating_sub(KEPT);
-    kept.drain(..excess);
-}
-
-/// Reads the script's lines, then frames. Who no longer listens is no concern of
-/// this thread, which ends with the connection.
-fn listen(stdout: ChildStdout, mark: &str, tell: &Sender<Said>) {
-    let mut from = BufReader::with_capacity(1 << 16, stdout);
-    let why = match lines(&mut from, mark, tell) {
-        Ok(true) => frames(&mut from, tell),
-        Ok(false) => String::new(),
-        Err(e) => e.to_string(),
-    };
-    let _ = tell.send(Said::Gone(why));
-}
-
-/// Answers whether backstop runs now.
-fn lines(from: &mut impl BufRead, mark: &str, tell: &Sender<Said>) -> std::io::Result<bool> {
-    let mut noise = 0;
-    loop {
-        let mut line = Vec::new();
-        let read = from.by_ref().take(NOISE).read_until(b'\n', &mut line)?;
-        noise += read as u64;
-        if read == 0 || noise > NOISE {
-            return Ok(false);
-        }
-        let line = String::from_utf8_lossy(&line);
-        if let Some((_, said)) = line.split_once(mark) {
-            let said = said.trim();
-            let _ = tell.send(Said::Line(said.to_owned()));
-            if said == "run" {
-                return Ok(true);
-            }
-        }
-    }
-}
-
-fn frames(from: &mut impl Read, tell: &Sender<Said>) -> String {
-    loop {
-        match Frame::read(from) {
-            Ok(Some(frame)) => {
-                let _ = tell.send(Said::Frame(frame));
-            }
-            Ok(None) => return String::new(),
-            Err(e) => return e.to_string(),
-        }
-    }
-}
-
-/// Keeps the end of standard error, and hears sudo ask.
-fn listen_to_errors(mut stderr: impl Read, errors: &Mutex<Vec<u8>>, tell: &Sender<Said>) {
-    let mut buffer = [0; 4096];
-    while let Ok(read @ 1..) = stderr.read(&mut buffer) {
-        let mut kept = errors.lock().unwrap_or_else(PoisonError::into_inner);
-        keep_end(&mut kept, &buffer[..read]);
-        let prompt = PROMPT.as_bytes();
-        if let Some(at) = kept.windows(prompt.len()).position(|w| w == prompt) {
-            kept.drain(at..at + prompt.len());
-            let _ = tell.send(Said::Prompt);
-        }
-    }
-}
-
-/// Cuts the connection when its time is over.
-fn watch(limit: &Limit, child: &Mutex<Child>) {
-    let mut state = limit.state.lock().unwrap_or_else(PoisonError::into_inner);
-    loop {
-        if state.closed {
-            return;
-        }
-        let now = Instant::now();
-        state = match state.at {
-            Some(at) if at <= now => {
-                state.expired = true;
-                drop(state);
-                kill_group(&mut child.lock().unwrap_or_else(PoisonError::into_inner));
-                return;
-            }
-            Some(at) => {
-                let waited = limit.changed.wait_timeout(state, at - now);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => {
-                let woken = limit.changed.wait(state);
-                woken.unwrap_or_else(PoisonError::into_inner)
-            }
-        };
-    }
 }

@@ -7,6 +7,8 @@
 mod bootstrap;
 mod command;
 mod connection;
+mod limit;
+mod listener;
 mod plain;
 
 pub use bootstrap::Programs;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fetch::{Deltas, NetOptions, PullOptions, Pulled};
+use fetch::{Connection, Deltas, NetOptions, PullOptions, Pulled};
 use ostree::{Remote, Repo, Verifier};
 
 use super::print;
@@ -157,9 +157,19 @@ fn options(cx: &Cx, refs: Vec<String>) -> anyhow::Result<PullOptions> {
     })
 }
 
-/// Where summaries are kept below a directory for caches.
-pub fn summaries_in(cache: &str) -> PathBuf {
-    Path::new(cache).join("summaries")
+/// Where `--cache-dir` wants summaries kept.
+fn summaries(cx: &Cx) -> Option<PathBuf> {
+    let cache = cx.given.value("cache-dir")?;
+    Some(Path::new(cache).join("summaries"))
+}
+
+/// Opens a connection to a remote of which only the summary is wanted.
+pub fn connect(cx: &Cx, remote: &Remote) -> anyhow::Result<Connection> {
+    let net = NetOptions {
+        summaries: summaries(cx),
+        ..NetOptions::default()
+    };
+    Ok(Connection::open(remote, &net)?)
 }
 
 /// How the options want the network used.
@@ -187,7 +197,7 @@ pub fn net_options(cx: &Cx) -> anyhow::Result<NetOptions> {
             .number("low-speed-limit-bytes")?
             .unwrap_or(plain.low_speed),
         patience: patience.map_or(plain.patience, std::time::Duration::from_secs),
-        summaries: given.value("cache-dir").map(summaries_in),
+        summaries: summaries(cx),
     })
 }
 

@@ -6,23 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use durable::{Batch, Doing, FsLock, LockMode, ReadSeek};
+use durable::{Batch, Doing, FsLock, ReadSeek};
 
-use super::takeover::{abandoned, is_worth_keeping};
+use super::content::{Content, digest_long};
+use super::place::{PREFIX, PULL_PREFIX, Place, allocate, remove_abandoned};
+use super::takeover::abandoned;
 use super::writer::write_object;
-use super::{FileObject, PIECE, SMALL, digest_of};
+use super::{FileObject, SMALL, digest_of};
 use crate::config::MinFreeSpace;
 use crate::format::{DirTree, FileHeader};
 use crate::{Checksum, Error, ObjectKind, ObjectName, Repo, Result};
-
-/// Where the content of a new file object comes from.
-pub(crate) enum Content<'a> {
-    /// It is in memory.
-    Memory(&'a [u8]),
-    /// It is so long that it is read twice: for its digest, then, if it is new,
-    /// to be copied.
-    Long(&'a mut dyn ReadSeek),
-}
 
 /// A directory below the repository's `tmp` for objects that are being written.
 ///
@@ -47,14 +40,6 @@ pub(crate) struct Staging<'r> {
     /// Objects that took their place as links.
     linked: AtomicU64,
 }
-
-/// What the names of staging directories start with. `ostree` uses another word, so
-/// neither takes over what the other left.
-const PREFIX: &str = "backstop-";
-/// The same for pulls over a network, which carry on where another stopped.
-pub(super) const PULL_PREFIX: &str = "backstop-pull-";
-/// How long what a pull left is kept for the next one, in seconds.
-pub(super) const KEEP_PULLS: i64 = 86_400;
 
 impl<'r> Staging<'r> {
     /// Makes a staging directory, after removing those of dead processes.
@@ -604,9 +589,6 @@ fn make_dir(repo: &Repo, path: &Path) -> Result<()> {
     }
 }
 
-/// A staging directory, its lock's file, and the lock that shows that we live.
-pub(super) type Place = (PathBuf, PathBuf, Box<dyn FsLock>);
-
 impl Repo {
     /// Clears the way for an object where an earlier run may have left a part of it.
     pub(super) fn remove_leftover(&self, resumed: bool, path: &Path) -> Result<()> {
@@ -615,104 +597,4 @@ impl Repo {
             false => Ok(()),
         }
     }
-}
-
-/// A directory of our own.
-fn allocate(repo: &Repo, tmp: &Path, prefix: &str) -> Result<Place> {
-    let fs = repo.fs();
-    let mut n = 0u32;
-    loop {
-        let name = format!("{prefix}{}-{n}", std::process::id());
-        n += 1;
-        let (dir, lock_path) = (tmp.join(&name), tmp.join(name + ".lock"));
-        let Some(lock) = fs
-            .try_lock(&lock_path, LockMode::Exclusive)
-            .doing("lock", &lock_path)?
-        else {
-            continue;
-        };
-        match fs.create_dir(&dir, 0o700) {
-            // Between its making and our lock, another process may have taken the lock
-            // for a dead one's and removed it: then this directory is not safe.
-            Ok(()) if fs.metadata(&lock_path).is_err() => {
-                durable::remove_tree(fs, &dir)?;
-            }
-            Ok(()) => return Ok((dir, lock_path, lock)),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => {
-                return Err(e)
-                    .doing("create the directory", &dir)
-                    .map_err(Error::from);
-            }
-        }
-    }
-}
-
-/// Removes staging directories whose lock nobody holds.
-fn remove_abandoned(repo: &Repo, tmp: &Path) -> Result<()> {
-    let fs = repo.fs();
-    for entry in fs.read_dir(tmp).doing("list", tmp)? {
-        let name = entry.name.to_string_lossy().into_owned();
-        let Some(dir) = name.strip_suffix(".lock").filter(|d| d.starts_with(PREFIX)) else {
-            continue;
-        };
-        let lock_path = tmp.join(&name);
-        let left = tmp.join(dir);
-        if is_worth_keeping(repo, &name, &lock_path) && repo.fs().metadata(&left).is_ok() {
-            continue;
-        }
-        let held = fs
-            .try_lock(&lock_path, LockMode::Exclusive)
-            .doing("lock", &lock_path)?;
-        if held.is_some() {
-            durable::remove_tree(fs, &tmp.join(dir))?;
-            durable::remove_tree(fs, &lock_path)?;
-        }
-    }
-    Ok(())
-}
-
-/// Digest and length of a long file, copied to `sink` on the way.
-pub(crate) fn digest_long(
-    header: &FileHeader,
-    reader: &mut dyn ReadSeek,
-    buffer: &mut Vec<u8>,
-    origin: &Path,
-    sink: &mut dyn Write,
-) -> Result<(Checksum, u64)> {
-    let mut hasher = digest_of(header);
-    let mut size = 0;
-    buffer.resize(PIECE, 0);
-    loop {
-        let len = match reader.read(buffer) {
-            Ok(0) => return Ok((hasher.finish(), size)),
-            Ok(len) => len,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e).doing("read", origin).map_err(Error::from),
-        };
-        size += len as u64;
-        hasher.update(&buffer[..len]);
-        sink.write_all(&buffer[..len])
-            .doing("write a copy of", origin)?;
-    }
-}
-
-/// Reads a file of at most [`SMALL`] bytes into `buffer`; `false` when it is
-/// longer, and the reader is at an unknown place.
-pub(crate) fn read_small(
-    reader: &mut dyn ReadSeek,
-    expected: u64,
-    buffer: &mut Vec<u8>,
-    origin: &Path,
-) -> Result<bool> {
-    buffer.clear();
-    if expected > SMALL {
-        return Ok(false);
-    }
-    buffer.reserve(usize::try_from(expected).unwrap_or(0) + 1);
-    let read = reader
-        .take(SMALL + 1)
-        .read_to_end(buffer)
-        .doing("read", origin)?;
-    Ok(read as u64 <= SMALL)
 }

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 
 use durable::{Attributes, Doing, FileKind, LockMode};
 
-use super::staging::{KEEP_PULLS, PULL_PREFIX, Place, Staging};
+use super::Staging;
+use super::place::{KEEP_PULLS, PULL_PREFIX, Place};
 use crate::{Error, ObjectName, Repo, Result};
 
 impl Staging<'_> {

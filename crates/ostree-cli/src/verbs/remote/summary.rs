@@ -25,14 +25,7 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
     let repo = cx.repo()?;
     let remote = repo.remote(&name)?;
     let verifier = signing::verifier(&repo, &remote)?;
-    let net = fetch::NetOptions {
-        summaries: cx
-            .given
-            .value("cache-dir")
-            .map(crate::verbs::pull::summaries_in),
-        ..fetch::NetOptions::default()
-    };
-    let connection = fetch::Connection::open(&remote, &net)?;
+    let connection = crate::verbs::pull::connect(cx, &remote)?;
     let Some(found) = connection.summary(&repo, &*verifier, true, &cx.monitor())? else {
         return fail("Remote server has no summary file");
     };

@@ -1,0 +1,76 @@
+//! Staging directories below a repository's `tmp`: taking one, and removing those that
+//! dead processes left.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use durable::{Doing, FsLock, LockMode};
+
+use super::takeover::is_worth_keeping;
+use crate::{Error, Repo, Result};
+
+/// What the names of staging directories start with. `ostree` uses another word, so
+/// neither takes over what the other left.
+pub(super) const PREFIX: &str = "backstop-";
+/// The same for pulls over a network, which carry on where another stopped.
+pub(super) const PULL_PREFIX: &str = "backstop-pull-";
+/// How long what a pull left is kept for the next one, in seconds.
+pub(super) const KEEP_PULLS: i64 = 86_400;
+
+/// A staging directory, its lock's file, and the lock that shows that we live.
+pub(super) type Place = (PathBuf, PathBuf, Box<dyn FsLock>);
+
+/// A directory of our own.
+pub(super) fn allocate(repo: &Repo, tmp: &Path, prefix: &str) -> Result<Place> {
+    let fs = repo.fs();
+    let mut n = 0u32;
+    loop {
+        let name = format!("{prefix}{}-{n}", std::process::id());
+        n += 1;
+        let (dir, lock_path) = (tmp.join(&name), tmp.join(name + ".lock"));
+        let Some(lock) = fs
+            .try_lock(&lock_path, LockMode::Exclusive)
+            .doing("lock", &lock_path)?
+        else {
+            continue;
+        };
+        match fs.create_dir(&dir, 0o700) {
+            // Between its making and our lock, another process may have taken the lock
+            // for a dead one's and removed it: then this directory is not safe.
+            Ok(()) if fs.metadata(&lock_path).is_err() => {
+                durable::remove_tree(fs, &dir)?;
+            }
+            Ok(()) => return Ok((dir, lock_path, lock)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => {
+                return Err(e)
+                    .doing("create the directory", &dir)
+                    .map_err(Error::from);
+            }
+        }
+    }
+}
+
+/// Removes staging directories whose lock nobody holds.
+pub(super) fn remove_abandoned(repo: &Repo, tmp: &Path) -> Result<()> {
+    let fs = repo.fs();
+    for entry in fs.read_dir(tmp).doing("list", tmp)? {
+        let name = entry.name.to_string_lossy().into_owned();
+        let Some(dir) = name.strip_suffix(".lock").filter(|d| d.starts_with(PREFIX)) else {
+            continue;
+        };
+        let lock_path = tmp.join(&name);
+        let left = tmp.join(dir);
+        if is_worth_keeping(repo, &name, &lock_path) && repo.fs().metadata(&left).is_ok() {
+            continue;
+        }
+        let held = fs
+            .try_lock(&lock_path, LockMode::Exclusive)
+            .doing("lock", &lock_path)?;
+        if held.is_some() {
+            durable::remove_tree(fs, &tmp.join(dir))?;
+            durable::remove_tree(fs, &lock_path)?;
+        }
+    }
+    Ok(())
+}

@@ -55,6 +55,9 @@ impl<'a> Host<'a> {
             return String::new();
         };
         let both = [output.stdout, output.stderr].concat();
+        if both.is_empty() && output.status.code().is_none() {
+            return format!("({script}: {})", output.status);
+        }
         String::from_utf8_lossy(&both).into_owned()
     }
 

@@ -198,3 +198,48 @@ fn a_closed_port_is_found() {
     let status = report.results[0].status.to_string();
     assert!(status.contains("cannot connect"), "{status}");
 }
+
+/// Closes a listener as soon as the first check has passed, and lets the second end.
+struct Closes {
+    listener: std::sync::Mutex<Option<TcpListener>>,
+    go: std::path::PathBuf,
+}
+
+impl monitor::Monitor for Closes {
+    fn progress(&self, _: monitor::Progress<'_>) {
+        self.listener.lock().unwrap().take();
+        std::fs::write(&self.go, "").unwrap();
+    }
+
+    fn note(&self, _: &str) {}
+}
+
+/// A unit that failed after the first look at it was not seen, when others took longer.
+#[test]
+fn what_fails_while_others_are_waited_for_is_seen() {
+    let root = tempfile::tempdir().unwrap();
+    let waits = "timeout = '100s'\ncommand = 'while ! test -e go; do sleep 0.01; done'";
+    let first = "listening = true\nretries = 1\ninterval = '10ms'";
+    let checks = checks(root.path(), &[("first", first), ("second", waits)]);
+    // Below the ports that come and go by themselves.
+    let mut ports = 20_000..30_000;
+    let listener = ports.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    let listener = listener.unwrap();
+    let at = listener.local_addr().unwrap();
+    let baseline = Baseline {
+        listeners: [health::Listener {
+            address: at.ip(),
+            port: at.port(),
+        }]
+        .into(),
+        ..Baseline::default()
+    };
+    let monitor = Closes {
+        listener: Some(listener).into(),
+        go: root.path().join("go"),
+    };
+    let report = Runner::new(root.path()).run(&checks, Stage::Boot, &baseline, &monitor);
+    let wanted = [("first", Verdict::Counts), ("second", Verdict::Passed)];
+    assert_eq!(verdicts(&report), wanted);
+    assert_eq!(report.results[0].tries, 3);
+}

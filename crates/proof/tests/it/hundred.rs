@@ -12,9 +12,9 @@ const SETTINGS: &str = "[rollout]
 waves = [1, 10, \"rest\"]
 [defaults]
 target_user = \"root\"
-connect_timeout = \"10s\"
-reconnect_timeout = \"30s\"
-confirm_timeout = \"60s\"
+connect_timeout = \"60s\"
+reconnect_timeout = \"60s\"
+confirm_timeout = \"180s\"
 ";
 
 #[test]

@@ -1,6 +1,6 @@
 //! Where a remote is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use reqwest::Url;
 
@@ -77,6 +77,18 @@ impl Address {
             Self::Http(Base(url)) | Self::MirrorList(url) => url.scheme() == "https",
         }
     }
+}
+
+/// The address of a directory of this machine.
+///
+/// # Errors
+/// A path that does not begin at the root.
+pub fn file_url(path: &Path) -> Result<String> {
+    let url = Url::from_file_path(path).map_err(|()| Error::Address {
+        url: path.display().to_string(),
+        why: "it is no absolute path",
+    })?;
+    Ok(url.into())
 }
 
 /// The addresses in a list of mirrors: one a line, those that cannot be used left out.

@@ -1,8 +1,8 @@
 //! One response, read with a bound on patience.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use reqwest::header::{CACHE_CONTROL, CONTENT_RANGE, RANGE, RETRY_AFTER};
+use reqwest::header::{CACHE_CONTROL, CONTENT_RANGE, COOKIE, RANGE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url, Version};
 
 use crate::NetOptions;
@@ -110,6 +110,9 @@ pub(crate) async fn attempt(
     if from > 0 {
         request = request.header(RANGE, format!("bytes={from}-"));
     }
+    if let Some(cookies) = cookies(url, net) {
+        request = request.header(COOKIE, cookies);
+    }
     if fresh {
         request = request.header(CACHE_CONTROL, "no-cache");
     }
@@ -135,6 +138,17 @@ pub(crate) async fn attempt(
         // The whole file is shorter than the part of it that we have.
         _ => Err(Failure::Never(Trouble::OtherPart)),
     }
+}
+
+/// The cookies that are for an address.
+fn cookies(url: &Url, net: &NetOptions) -> Option<String> {
+    let host = url.host_str()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_secs();
+    let all = net.cookies.iter();
+    let wanted = all.filter(|c| c.is_for(host, url.path(), url.scheme() == "https", now));
+    let pairs: Vec<_> = wanted.map(|c| format!("{}={}", c.name, c.value)).collect();
+    (!pairs.is_empty()).then(|| pairs.join("; "))
 }
 
 /// What a response's head means: how many bytes to leave out, or that there is

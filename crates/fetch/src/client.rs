@@ -37,7 +37,7 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 impl ClientSettings {
     /// Reads a remote's settings; certificates only when connections are encrypted.
     pub(crate) fn new(remote: &Remote, net: &NetOptions, encrypted: bool) -> Result<Self> {
-        let mut agent = format!("backstop/{}", env!("CARGO_PKG_VERSION"));
+        let mut agent = net.agent.clone();
         if let Some(more) = &net.user_agent {
             agent = format!("{agent} {more}");
         }

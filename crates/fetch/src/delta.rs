@@ -78,6 +78,76 @@ impl Connection {
     }
 }
 
+/// A delta that would help, as far as its superblock tells.
+struct Offer {
+    name: DeltaName,
+    digest: Checksum,
+    superblock: Vec<u8>,
+}
+
+/// The offered delta that fits best: the one that is looked for; for a delta from
+/// nothing, one from any commit that is here is better.
+fn choose(
+    session: &PullSession<'_>,
+    name: DeltaName,
+    offered: &BTreeMap<String, Checksum>,
+) -> Result<Option<(DeltaName, Checksum)>> {
+    if name.from.is_none() {
+        for (text, digest) in offered {
+            let Ok(other) = text.parse::<DeltaName>() else {
+                continue;
+            };
+            let from = other.from.filter(|_| other.to == name.to);
+            if let Some(from) = from
+                && session.is_complete(&from)?
+            {
+                return Ok(Some((other, *digest)));
+            }
+        }
+    }
+    let digest = offered.get(&name.to_string());
+    Ok(digest.map(|digest| (name, *digest)))
+}
+
+/// The best delta for each wanted commit that one leads to.
+fn offers(
+    session: &PullSession<'_>,
+    connection: &Connection,
+    summary: Option<&Summary>,
+    required: bool,
+) -> Result<Vec<Offer>> {
+    let mut missing = None;
+    let mut found: Vec<Offer> = Vec::new();
+    let has = |found: &[Offer], to: &Checksum| found.iter().any(|o| o.name.to == *to);
+    for name in session.useful_deltas()? {
+        if has(&found, &name.to) {
+            continue;
+        }
+        let offered = connection.deltas_to(&name, summary)?;
+        let Some((name, digest)) = choose(session, name, &offered)? else {
+            missing = Some(name);
+            continue;
+        };
+        let superblock = connection.get_content(&name.superblock_path(), MAX_SUPERBLOCK)?;
+        let Some(superblock) = superblock else {
+            missing = Some(name);
+            continue;
+        };
+        found.push(Offer {
+            name,
+            digest,
+            superblock,
+        });
+    }
+    match missing.filter(|name| required && !has(&found, &name.to)) {
+        Some(name) => Err(Error::NoDelta {
+            remote: connection.remote().name().to_owned(),
+            commit: name.to,
+        }),
+        None => Ok(found),
+    }
+}
+
 /// Uses a delta for each wanted commit that one leads to.
 ///
 /// # Errors
@@ -89,32 +159,43 @@ pub(crate) fn apply(
     required: bool,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    let mut missing = None;
-    let mut done = Vec::new();
-    for name in session.useful_deltas()? {
-        if done.contains(&name.to) {
-            continue;
-        }
-        let offered = connection.deltas_to(&name, summary)?;
-        let Some(digest) = offered.get(&name.to_string()) else {
-            missing = Some(name);
-            continue;
-        };
-        let superblock = connection.get_content(&name.superblock_path(), MAX_SUPERBLOCK)?;
-        let Some(superblock) = superblock else {
-            missing = Some(name);
-            continue;
-        };
+    for offer in offers(session, connection, summary, required)? {
+        let name = offer.name;
         monitor.note(&format!("using a delta to {}", name.to));
         let parts = Parts { connection, name };
-        session.apply_delta(&name, superblock, Some(digest), &parts)?;
-        done.push(name.to);
+        session.apply_delta(&name, offer.superblock, Some(&offer.digest), &parts)?;
     }
-    match missing.filter(|name| required && !done.contains(&name.to)) {
-        Some(name) => Err(Error::NoDelta {
-            remote: connection.remote().name().to_owned(),
-            commit: name.to,
-        }),
-        None => Ok(()),
+    Ok(())
+}
+
+/// What a pull by deltas would fetch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DeltaPreview {
+    /// Parts of deltas.
+    pub parts: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of the objects that they make.
+    pub unpacked: u64,
+    /// Objects that the deltas leave out.
+    pub fallbacks: usize,
+}
+
+/// Reads the superblocks of the deltas that [`apply`] would use.
+pub(crate) fn preview(
+    session: &PullSession<'_>,
+    connection: &Connection,
+    summary: Option<&Summary>,
+) -> Result<DeltaPreview> {
+    let mut found = DeltaPreview::default();
+    for offer in offers(session, connection, summary, true)? {
+        let block = session.read_delta(&offer.name, offer.superblock, Some(&offer.digest))?;
+        found.parts += block.parts.len();
+        found.fallbacks += block.fallbacks.len();
+        for part in &block.parts {
+            found.bytes = found.bytes.saturating_add(part.size);
+            found.unpacked = found.unpacked.saturating_add(part.unpacked);
+        }
     }
+    Ok(found)
 }

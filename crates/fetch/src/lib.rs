@@ -30,9 +30,10 @@ mod pull;
 mod summary;
 mod transfer;
 
+pub use address::file_url;
 pub use connection::Connection;
-pub use delta::Deltas;
+pub use delta::{DeltaPreview, Deltas};
 pub use error::{Error, Result};
 pub use options::{NetOptions, PullOptions};
-pub use pull::{Pulled, pull, resolve};
+pub use pull::{Pulled, preview_deltas, pull, resolve};
 pub use summary::RemoteSummary;

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ostree::Cookie;
+
 use crate::Deltas;
 
 /// How to use the network.
@@ -12,8 +14,12 @@ pub struct NetOptions {
     pub url: Option<String>,
     /// More headers for each request.
     pub headers: Vec<(String, String)>,
-    /// Is added to how we introduce ourselves.
+    /// How we introduce ourselves.
+    pub agent: String,
+    /// Is added to that.
     pub user_agent: Option<String>,
+    /// Cookies, of which each server hears those that are for it.
+    pub cookies: Vec<Cookie>,
     /// How often a request that brings nothing is tried again.
     pub retries: u32,
     /// How many requests may be under way at once; `None`: 16, and four times as many
@@ -32,7 +38,9 @@ impl Default for NetOptions {
         Self {
             url: None,
             headers: Vec::new(),
+            agent: concat!("backstop/", env!("CARGO_PKG_VERSION")).to_owned(),
             user_agent: None,
+            cookies: Vec::new(),
             retries: 5,
             in_flight: None,
             low_speed: 1000,

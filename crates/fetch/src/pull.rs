@@ -9,7 +9,9 @@ use ostree::{Checksum, Remote, Repo, RepoMode, Summary, Verifier};
 
 use crate::download::download;
 use crate::error::chain;
-use crate::{Connection, Deltas, Error, PullOptions, RemoteSummary, Result, delta, near};
+use crate::{
+    Connection, DeltaPreview, Deltas, Error, PullOptions, RemoteSummary, Result, delta, near,
+};
 
 /// What came of a pull.
 pub type Pulled = SessionSummary;
@@ -26,7 +28,9 @@ pub fn pull(
     verifier: &dyn Verifier,
     monitor: &dyn Monitor,
 ) -> Result<Pulled> {
-    let connection = Connection::open(remote, &options.net)?;
+    let mut net = options.net.clone();
+    net.cookies.extend(repo.cookies(remote.name())?);
+    let connection = Connection::open(remote, &net)?;
     let summary = match connection.near().is_some() || all_named_by_commit(options) {
         true => None,
         false => connection.summary(repo, verifier, options.older_summary, monitor)?,
@@ -61,6 +65,38 @@ pub fn pull(
         mirror_summary(repo, summary.as_ref())?;
     }
     Ok(pulled)
+}
+
+/// What [`pull()`] would fetch, were it by deltas alone. Nothing changes here.
+///
+/// # Errors
+/// As that; no delta leads to something that is wanted.
+pub fn preview_deltas(
+    repo: &Repo,
+    remote: &Remote,
+    options: &PullOptions,
+    verifier: &dyn Verifier,
+    monitor: &dyn Monitor,
+) -> Result<DeltaPreview> {
+    let mut net = options.net.clone();
+    net.cookies.extend(repo.cookies(remote.name())?);
+    let connection = Connection::open(remote, &net)?;
+    let summary = match connection.near().is_some() || all_named_by_commit(options) {
+        true => None,
+        false => connection.summary(repo, verifier, options.older_summary, monitor)?,
+    };
+    let plan = Plan {
+        repo,
+        connection: &connection,
+        options,
+        summary: summary.as_ref().map(|s| &s.summary),
+    };
+    plan.check_mode()?;
+    plan.check_deltas()?;
+    let session = PullSession::begin(repo, plan.session_options()?, verifier, monitor)?;
+    let found = delta::preview(&session, &connection, plan.summary);
+    session.abandon();
+    found
 }
 
 /// Whether nothing is wanted of which a summary could say what it is.
@@ -126,15 +162,23 @@ impl Plan<'_> {
     fn deltas(&self, session: &PullSession<'_>, monitor: &dyn Monitor) -> Result<()> {
         let options = self.options;
         let required = options.deltas == Deltas::Require;
-        let partial = options.commit_metadata_only || !options.subpaths.is_empty();
-        if required && (self.repo.mode() == RepoMode::Archive || partial) {
-            return Err(Error::DeltasUseless);
+        if required {
+            self.check_deltas()?;
         }
         // What is near is read faster by itself.
         if options.deltas == Deltas::Never || (self.connection.near().is_some() && !required) {
             return Ok(());
         }
         delta::apply(session, self.connection, self.summary, required, monitor)
+    }
+
+    /// Refuses to demand deltas where they cannot be used.
+    fn check_deltas(&self) -> Result<()> {
+        let partial = self.options.commit_metadata_only || !self.options.subpaths.is_empty();
+        match self.repo.mode() == RepoMode::Archive || partial {
+            true => Err(Error::DeltasUseless),
+            false => Ok(()),
+        }
     }
 
     fn session_options(&self) -> Result<SessionOptions> {

@@ -16,6 +16,18 @@ pub fn shown(seconds: u64) -> String {
     }
 }
 
+/// A time as `date` prints it, with the name of the day.
+#[must_use]
+pub fn shown_long(seconds: u64) -> String {
+    let time = i64::try_from(seconds)
+        .ok()
+        .and_then(|s| Timestamp::from_second(s).ok());
+    match time {
+        Some(time) => time.strftime("%a %b %e %H:%M:%S %Y").to_string(),
+        None => format!("{seconds} seconds after 1970"),
+    }
+}
+
 /// A time as summaries are shown with.
 #[must_use]
 pub fn shown_iso(seconds: u64) -> String {

@@ -9,6 +9,7 @@ mod command;
 mod cx;
 mod date;
 mod options;
+mod signature;
 mod verbs;
 mod version;
 mod wording;

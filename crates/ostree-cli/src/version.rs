@@ -12,3 +12,7 @@ pub const TEXT: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "'\n",
 );
+
+/// How `ostree` of that version introduces itself to servers, some of which let nobody
+/// else in.
+pub const AGENT: &str = "libostree/2022.7";

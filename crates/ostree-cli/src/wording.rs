@@ -2,7 +2,9 @@
 
 use std::io::ErrorKind;
 
+use ostree::delta::DeltaError;
 use ostree::gvariant::Malformed;
+use ostree::sign::SignError;
 use ostree::{Error, ObjectKind, ObjectName};
 
 /// The kernel's words for an error, without the number.
@@ -25,6 +27,9 @@ pub fn of(error: &anyhow::Error) -> String {
         return text;
     }
     for cause in error.chain() {
+        if let Some(text) = signed(cause) {
+            return text;
+        }
         if let Some(e) = cause.downcast_ref::<Error>()
             && let Some(text) = ostree_words(e)
         {
@@ -41,6 +46,14 @@ pub fn of(error: &anyhow::Error) -> String {
     parts.join(": ")
 }
 
+/// What is wrong with signatures, wherever that was noticed.
+fn signed(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let own = cause.downcast_ref::<SignError>();
+    let boxed = || cause.downcast_ref::<Box<SignError>>().map(|e| &**e);
+    let text = crate::signature::words(own.or_else(boxed)?)?;
+    Some(text)
+}
+
 /// What went wrong with a remote.
 fn fetch_words(error: &fetch::Error) -> Option<String> {
     use fetch::Error as E;
@@ -51,6 +64,11 @@ fn fetch_words(error: &fetch::Error) -> Option<String> {
         E::Wrong { source, .. } => of_ostree(source),
         E::NotAnArchive { .. } => "Can't pull from archives with mode \"bare\"".to_owned(),
         E::Address { url, .. } => format!("Invalid URI scheme in {url}"),
+        E::NoDelta { commit, .. } => {
+            format!("Static deltas required, but none found for {commit}: {error}")
+        }
+        E::DeltasUseless => format!("Can't use static deltas in an archive repo: {error}"),
+        E::Repo(e) => return ostree_words(e),
         _ => return None,
     })
 }
@@ -64,6 +82,19 @@ fn missing(object: &ObjectName) -> String {
 
 fn ostree_words(error: &Error) -> Option<String> {
     Some(match error {
+        Error::Sign(e) => return crate::signature::words(e),
+        Error::UntrustedCommit { source, .. } | Error::UntrustedSummary { source, .. } => {
+            format!("{error}: {}", crate::signature::words(source)?)
+        }
+        Error::Refused { source, .. } => {
+            let e = source.downcast_ref::<SignError>()?;
+            format!("{error}: {}", crate::signature::words(e)?)
+        }
+        Error::Delta(DeltaError::Untrusted(e)) => {
+            format!("{error}: {}", crate::signature::words(e)?)
+        }
+        Error::Delta(DeltaError::Unsigned) => format!("no signatures in static-delta: {error}"),
+        Error::Delta(DeltaError::Name(name)) => format!("Invalid rev {name}"),
         Error::Missing(object) => missing(object),
         Error::NoSuchRev(rev) => format!("Refspec '{rev}' not found"),
         Error::NoParent(commit) => format!("Commit {commit} has no parent"),
@@ -98,6 +129,11 @@ fn ostree_words(error: &Error) -> Option<String> {
         Error::HarmfulMode { object, mode, bits } => format!(
             "Content object {}: invalid mode 0{mode:04o} with bits 0{bits:04o}",
             object.checksum
+        ),
+        Error::UnsafeMode { object, mode } => format!(
+            "Content object {}: invalid mode 0{mode:04o} with bits 0{:04o}",
+            object.checksum,
+            mode & 0o7777 & !0o775
         ),
         Error::BadName { object, name } => match name.contains('/') {
             true => format!("{object}: Invalid / in filename {name}"),

@@ -236,6 +236,12 @@ pub enum Error {
          \"_\", starting with a letter, digit or \"_\""
     )]
     RemoteName(String),
+    /// A cookie that a request cannot carry.
+    #[error(
+        "the cookie {0:?} cannot be sent: host, path and name may not be empty or have blanks in \
+         them, and the path begins with \"/\""
+    )]
+    BadCookie(String),
     /// There is no such remote.
     #[error("there is no remote {0:?} in this repository; `remote list` shows those there are")]
     NoRemote(String),
@@ -273,6 +279,9 @@ pub enum Error {
         /// Why.
         source: crate::Distrust,
     },
+    /// A signed summary is demanded, and there is none.
+    #[error("the source has no summary, or a damaged one, and a signed one is demanded")]
+    NoSummary,
     /// A remote lacks an object that it must have.
     #[error("the remote does not have the object {0}: it is incomplete, or being written")]
     NotServed(ObjectName),

@@ -28,6 +28,7 @@ mod checksum;
 mod commit_dir;
 mod commit_options;
 mod config;
+mod cookie;
 mod cpio;
 pub mod delta;
 mod detached;
@@ -67,6 +68,7 @@ pub use checkout::{CheckoutOptions, CheckoutSummary, Links, Overwrite};
 pub use checksum::{Checksum, NotAChecksum};
 pub use commit_options::{CommitOptions, CommitSummary, Parent, Source};
 pub use config::{BadConfig, RepoMode};
+pub use cookie::Cookie;
 pub use diff::{Change, ChangeKind, DiffSide};
 pub use error::{Error, Result};
 pub use format::{

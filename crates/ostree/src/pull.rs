@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use durable::{Doing, LockMode};
 use monitor::{Monitor, Progress, Unit};
@@ -11,7 +11,10 @@ use monitor::{Monitor, Progress, Unit};
 use crate::format::{Commit, DirMeta};
 use crate::store::{BARE_USER_ONLY_BITS, Staging, decode_dirtree};
 use crate::workers::{Tasks, work_through};
-use crate::{Checksum, Error, ObjectKind, ObjectName, Repo, RepoMode, Result};
+use crate::{
+    Checksum, Error, FetchedCommit, FetchedSummary, ObjectKind, ObjectName, Repo, RepoMode, Result,
+    Summary, Verifier,
+};
 
 /// How to pull.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +34,12 @@ pub struct PullOptions {
     pub harmless_files: bool,
     /// Refuses commits that do not belong to the ref that leads to them.
     pub verify_bindings: bool,
+    /// Who judges the commits, before they or anything that they name is stored; and,
+    /// with [`Self::verify_summary`], the summary.
+    pub verifier: Option<Arc<dyn Verifier>>,
+    /// Whether the source must have a summary that the verifier believes, and be as
+    /// that says.
+    pub verify_summary: bool,
 }
 
 /// How files are brought from one repository to another.
@@ -74,6 +83,8 @@ struct Pull<'a> {
     whole: Mutex<Vec<Checksum>>,
     /// Commits that came alone.
     alone: Mutex<Vec<Checksum>>,
+    /// Who judges commits.
+    verifier: Option<&'a dyn Verifier>,
     /// Whether files are read before they are linked.
     verify: bool,
     /// Whether hard links are (still) worth a try.
@@ -102,9 +113,21 @@ impl Repo {
         monitor: &dyn Monitor,
     ) -> Result<PullSummary> {
         let _lock = self.lock(LockMode::Shared, monitor)?;
+        let summary = match options.verify_summary {
+            true => Some(believed_summary(from, options)?),
+            false => None,
+        };
         let mut commits = Vec::new();
         for name in what {
-            let commit = from.resolve(name)?;
+            let commit = match &summary {
+                // Only what is signed counts.
+                Some(summary) => match (name.parse(), summary.refs.get(name)) {
+                    (Ok(checksum), _) => checksum,
+                    (Err(_), Some(listed)) => listed.commit,
+                    (Err(_), None) => return Err(Error::NoSuchRev(name.clone())),
+                },
+                None => from.resolve(name)?,
+            };
             if options.verify_bindings {
                 check_binding(from, name, &commit)?;
             }
@@ -184,6 +207,7 @@ impl Repo {
             },
             whole: Mutex::default(),
             alone: Mutex::default(),
+            verifier: options.verifier.as_deref(),
             verify: options.files != PullFiles::TrustedLinks,
             link: AtomicBool::new(link),
             seen: Mutex::default(),
@@ -212,6 +236,21 @@ impl Repo {
             bytes_written,
         })
     }
+}
+
+/// The source's summary, if the verifier believes it.
+fn believed_summary(from: &Repo, options: &PullOptions) -> Result<Summary> {
+    let bytes = from.summary_bytes()?.ok_or(Error::NoSummary)?;
+    let signatures = from.summary_signatures()?;
+    if let Some(verifier) = &options.verifier {
+        let judged = verifier.verify_summary(&FetchedSummary {
+            bytes: &bytes,
+            signatures: signatures.as_deref(),
+        });
+        let what = "the summary of the source".to_owned();
+        judged.map_err(|source| Error::Refused { what, source })?;
+    }
+    Summary::decode(&bytes).map_err(|_| Error::NoSummary)
 }
 
 /// Checks that a commit belongs to the ref that leads to it.
@@ -262,6 +301,23 @@ impl Pull<'_> {
             true => Ok(()),
             false => Err(Error::HarmfulMode { object, mode, bits }),
         }
+    }
+
+    /// Refuses a commit that the verifier does not believe.
+    fn judge(&self, checksum: &Checksum, bytes: &[u8]) -> Result<()> {
+        let Some(verifier) = self.verifier else {
+            return Ok(());
+        };
+        let detached = self.from.detached_metadata(checksum)?;
+        let judged = verifier.verify_commit(&FetchedCommit {
+            checksum,
+            bytes,
+            detached: detached.as_ref(),
+        });
+        let what = format!("the commit {checksum}");
+        judged
+            .map(drop)
+            .map_err(|source| Error::Refused { what, source })
     }
 
     /// Whether a commit is here, with all that it is made of.
@@ -327,6 +383,7 @@ impl Pull<'_> {
         match object.kind {
             ObjectKind::Commit => {
                 let commit = Commit::decode(data).map_err(damaged)?;
+                self.judge(&object.checksum, data)?;
                 if self.commits_only {
                     if !self.is_whole(object)? {
                         let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);

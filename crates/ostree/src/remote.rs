@@ -260,12 +260,12 @@ impl Repo {
         Ok(all)
     }
 
-    /// The remote of this name.
+    /// The remote of this name, here or in a repository that stands behind this one.
     ///
     /// # Errors
     /// There is none; the disk's; a file that cannot be understood.
     pub fn remote(&self, name: &str) -> Result<Remote> {
-        let mut all = self.remotes()?.into_iter();
+        let mut all = self.all_remotes()?.into_iter();
         all.find(|remote| remote.name == name)
             .ok_or_else(|| Error::NoRemote(name.to_owned()))
     }
@@ -313,6 +313,7 @@ impl Repo {
         // Keys and caches of a remote that is gone must not count for its successor.
         for left in [
             format!("{name}.trustedkeys.gpg"),
+            format!("{name}.cookies.txt"),
             format!("tmp/cache/summaries/{name}"),
             format!("tmp/cache/summaries/{name}.sig"),
             format!("state/summary-{name}.seen"),

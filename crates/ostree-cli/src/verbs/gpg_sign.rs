@@ -1,5 +1,7 @@
 //! `ostree gpg-sign`
 
+use ostree::{Checksum, Repo};
+
 use super::signing;
 use crate::command::{Command, Works};
 use crate::cx::Cx;
@@ -24,7 +26,7 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
     let repo = cx.repo()?;
     let commit = repo.resolve(&rev)?;
     if cx.given.has("delete") {
-        return fail("--delete is not supported yet");
+        return delete(cx, &repo, &commit);
     }
     for key in &cx.given.rest[1..] {
         if !repo.sign_commit(&commit, &signing::gpg_signer(cx, key))? {
@@ -32,4 +34,14 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes the signatures by the named keys.
+fn delete(cx: &mut Cx, repo: &Repo, commit: &Checksum) -> anyhow::Result<()> {
+    let gpg = signing::gpg(cx);
+    let mut gone = 0;
+    for key in &cx.given.rest[1..] {
+        gone += repo.remove_gpg_signatures(commit, &gpg, key)?;
+    }
+    Ok(writeln!(cx.out, "Signatures deleted: {gone}")?)
 }

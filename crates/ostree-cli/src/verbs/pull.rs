@@ -8,8 +8,8 @@ use ostree::{Remote, Repo, Verifier};
 use super::print;
 use crate::command::{Command, Works};
 use crate::cx::Cx;
-use crate::fail;
 use crate::options::{Opt, flag, value};
+use crate::{fail, version};
 
 /// The options that say how the network is used.
 pub const NET: [Opt; 3] = [
@@ -71,7 +71,6 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
         true => repo.unsynced(),
         false => repo,
     };
-    cx.refuse(&["dry-run"])?;
     let first = cx.word(0, "REMOTE must be specified")?;
     // `REMOTE:REF` is one word for both.
     let (name, mut refs) = match first.split_once(':') {
@@ -83,6 +82,9 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
     check_backend(&remote)?;
     let options = options(cx, refs)?;
     let verifier = super::signing::verifier(&repo, &remote)?;
+    if cx.given.has("dry-run") {
+        return preview(cx, &repo, &remote, &options, &*verifier);
+    }
     let pulled = pull(&repo, &remote, &options, &*verifier)?;
     report(cx, &pulled)?;
     match cx.given.has("mirror") {
@@ -104,6 +106,28 @@ pub fn pull(
         options,
         verifier,
         &monitor::Silent,
+    )?)
+}
+
+/// Says how much a pull by deltas would fetch.
+fn preview(
+    cx: &mut Cx,
+    repo: &Repo,
+    remote: &Remote,
+    options: &PullOptions,
+    verifier: &dyn Verifier,
+) -> anyhow::Result<()> {
+    if options.deltas != Deltas::Require {
+        return fail("--dry-run requires --require-static-deltas");
+    }
+    let found = fetch::preview_deltas(repo, remote, options, verifier, &cx.monitor())?;
+    Ok(writeln!(
+        cx.out,
+        "Delta update: 0/{} parts, {}/{}, {} total uncompressed",
+        found.parts,
+        print::size(0),
+        print::size(found.bytes),
+        print::size(found.unpacked)
     )?)
 }
 
@@ -164,9 +188,11 @@ fn summaries(cx: &Cx) -> Option<PathBuf> {
 }
 
 /// Opens a connection to a remote of which only the summary is wanted.
-pub fn connect(cx: &Cx, remote: &Remote) -> anyhow::Result<Connection> {
+pub fn connect(cx: &Cx, repo: &Repo, remote: &Remote) -> anyhow::Result<Connection> {
     let net = NetOptions {
         summaries: summaries(cx),
+        agent: version::AGENT.to_owned(),
+        cookies: repo.cookies(remote.name())?,
         ..NetOptions::default()
     };
     Ok(Connection::open(remote, &net)?)
@@ -187,6 +213,7 @@ pub fn net_options(cx: &Cx) -> anyhow::Result<NetOptions> {
     Ok(NetOptions {
         url: given.value("url").map(str::to_owned),
         headers,
+        agent: version::AGENT.to_owned(),
         user_agent: given.value("append-user-agent").map(str::to_owned),
         retries: match given.has("disable-retry-on-network-errors") {
             true => 0,
@@ -198,6 +225,7 @@ pub fn net_options(cx: &Cx) -> anyhow::Result<NetOptions> {
             .unwrap_or(plain.low_speed),
         patience: patience.map_or(plain.patience, std::time::Duration::from_secs),
         summaries: summaries(cx),
+        ..plain
     })
 }
 

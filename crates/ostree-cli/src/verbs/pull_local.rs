@@ -1,8 +1,10 @@
 //! `ostree pull-local`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use ostree::{PullFiles, PullOptions};
+use ostree::sign::RemoteVerifier;
+use ostree::{PullFiles, PullOptions, Remote, Repo, Verifier};
 
 use crate::command::{Command, Works};
 use crate::cx::Cx;
@@ -34,7 +36,6 @@ pub const COMMAND: Command = Command {
 };
 
 fn run(cx: &mut Cx) -> anyhow::Result<()> {
-    cx.refuse(&["gpg-verify", "gpg-verify-summary", "require-static-deltas"])?;
     let repo = cx.repo()?;
     let repo = match cx.given.has("disable-fsync") {
         true => repo.unsynced(),
@@ -50,17 +51,10 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
             .filter(|name| !name.contains(':'))
             .collect();
     }
-    let options = PullOptions {
-        remote: cx.given.value("remote").map(str::to_owned),
-        depth: u32::try_from(cx.given.number::<i64>("depth")?.unwrap_or(0)).ok(),
-        files: match cx.given.has("untrusted") {
-            true => PullFiles::Verified,
-            false => PullFiles::TrustedLinks,
-        },
-        commits_only: cx.given.has("commit-metadata-only"),
-        harmless_files: cx.given.has("bareuseronly-files"),
-        verify_bindings: !cx.given.has("disable-verify-bindings"),
-    };
+    if cx.given.has("require-static-deltas") {
+        return by_deltas(cx, &repo, &source, what);
+    }
+    let options = options(cx, &repo)?;
     let summary = repo.pull_local(&from, &what, &options, &cx.monitor())?;
     writeln!(
         cx.out,
@@ -69,5 +63,65 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
         summary.content_written,
         super::print::size(summary.bytes_written)
     )?;
+    Ok(())
+}
+
+fn options(cx: &Cx, repo: &Repo) -> anyhow::Result<PullOptions> {
+    let remote = cx.given.value("remote").map(str::to_owned);
+    let (commits, summary) = (
+        cx.given.has("gpg-verify"),
+        cx.given.has("gpg-verify-summary"),
+    );
+    let verifier = match commits || summary {
+        true => Some(verifier(repo, remote.as_deref(), commits, summary)?),
+        false => None,
+    };
+    Ok(PullOptions {
+        remote,
+        depth: u32::try_from(cx.given.number::<i64>("depth")?.unwrap_or(0)).ok(),
+        files: match cx.given.has("untrusted") {
+            true => PullFiles::Verified,
+            false => PullFiles::TrustedLinks,
+        },
+        commits_only: cx.given.has("commit-metadata-only"),
+        harmless_files: cx.given.has("bareuseronly-files"),
+        verify_bindings: !cx.given.has("disable-verify-bindings"),
+        verifier,
+        verify_summary: summary,
+    })
+}
+
+/// Who judges by the OpenPGP keys of a remote, or by the host's.
+fn verifier(
+    repo: &Repo,
+    remote: Option<&str>,
+    commits: bool,
+    summary: bool,
+) -> anyhow::Result<Arc<dyn Verifier>> {
+    let set = |key: &str| match key {
+        "gpg-verify" => Some(commits.to_string()),
+        "gpg-verify-summary" => Some(summary.to_string()),
+        _ => None,
+    };
+    let verifier = RemoteVerifier::read(repo, remote.unwrap_or("local"), &set)?;
+    Ok(Arc::new(verifier))
+}
+
+/// Pulls by the source's static deltas, as from a remote that is near.
+fn by_deltas(cx: &mut Cx, repo: &Repo, source: &Path, refs: Vec<String>) -> anyhow::Result<()> {
+    let name = cx.given.value("remote").unwrap_or("local");
+    let url = fetch::file_url(&source.canonicalize()?)?;
+    let mut remote = Remote::new(name, &url)?;
+    let signed = cx.given.has("gpg-verify");
+    remote.set("gpg-verify", Some(&signed.to_string()));
+    let options = fetch::PullOptions {
+        refs,
+        mirror: !cx.given.has("remote"),
+        deltas: fetch::Deltas::Require,
+        verify_bindings: !cx.given.has("disable-verify-bindings"),
+        ..fetch::PullOptions::default()
+    };
+    let verifier = super::signing::verifier(repo, &remote)?;
+    super::pull::pull(repo, &remote, &options, &*verifier)?;
     Ok(())
 }

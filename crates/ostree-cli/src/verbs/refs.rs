@@ -47,6 +47,9 @@ fn create(cx: &mut Cx, repo: &Repo, new: &str) -> anyhow::Result<()> {
         return fail(format!("--create specified but ref {new} already exists"));
     }
     if cx.given.has("alias") {
+        if new.contains(':') {
+            return fail(format!("Cannot create alias to remote ref: {new}"));
+        }
         return match repo.set_alias(new, target) {
             Err(Error::NoSuchRev(_)) => {
                 fail(format!("Cannot create alias to non-existent ref: {target}"))
@@ -67,7 +70,10 @@ fn chosen(cx: &Cx, repo: &Repo) -> anyhow::Result<Vec<String>> {
     for prefix in &cx.given.rest {
         // `REMOTE:` and `REMOTE:.` are all of a remote's.
         match prefix.trim_end_matches('.').strip_suffix(':') {
-            Some(remote) => names.extend(repo.refs(Some(remote))?.into_keys()),
+            Some(remote) => {
+                let all = repo.refs(Some(remote))?.into_keys();
+                names.extend(all.filter(|name| name.contains(':')));
+            }
             None => names.extend(repo.refs(Some(prefix))?.into_keys()),
         }
     }

@@ -45,7 +45,6 @@ pub const COMMAND: Command = Command {
 };
 
 fn run(cx: &mut Cx) -> anyhow::Result<()> {
-    cx.refuse(&["gpg-verify-remote"])?;
     let repo = cx.repo()?;
     let rev = cx.word(0, "An object argument is required")?;
     if let Some(key) = cx.given.value("print-metadata-key") {

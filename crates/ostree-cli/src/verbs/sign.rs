@@ -1,6 +1,7 @@
 //! `ostree sign`
 
-use ostree::sign::{Scheme, Signer};
+use ostree::sign::{Scheme, Signer, Vouched};
+use ostree::{Checksum, Repo};
 
 use super::signing;
 use crate::command::{Command, Works};
@@ -29,27 +30,13 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
     let commit = repo.resolve(&rev)?;
     let words = cx.given.rest[1..].to_vec();
     if cx.given.has("verify") {
-        let scheme = signing::scheme(cx)?;
-        if scheme == Scheme::Dummy {
-            // Says whether that kind may be used at all.
-            Signer::parse(scheme, words.first().map_or("", String::as_str))?;
-        }
-        let trust = signing::trust(cx, &words)?;
-        let vouched = repo.verify_commit(&commit, &trust)?;
-        return Ok(writeln!(cx.out, "Signature verified: {vouched}")?);
+        return verify(cx, &repo, &commit, &words);
     }
     if cx.given.has("delete") {
         return fail("--delete is not supported yet");
     }
     let mut keys = words;
-    if let Some(file) = cx.given.value("keys-file") {
-        let text = std::fs::read_to_string(file)?;
-        keys.extend(
-            text.lines()
-                .filter(|l| !l.trim().is_empty())
-                .map(str::to_owned),
-        );
-    }
+    keys.extend(signing::keys_of_file(cx)?);
     if keys.is_empty() {
         return fail("Need a KEY to sign with");
     }
@@ -57,4 +44,22 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
         repo.sign_commit(&commit, &Signer::parse(signing::scheme(cx)?, &key)?)?;
     }
     Ok(())
+}
+
+/// Checks that a key vouches for a commit, and says which.
+fn verify(cx: &mut Cx, repo: &Repo, commit: &Checksum, words: &[String]) -> anyhow::Result<()> {
+    let scheme = signing::scheme(cx)?;
+    let first = words.first().map_or("", String::as_str);
+    if scheme == Scheme::Dummy && Signer::parse(scheme, first).is_err() {
+        return fail("dummy: No valid signatures found: that kind is for tests, and not enabled");
+    }
+    let trust = signing::trust(cx, words)?;
+    let text = match repo.verify_commit(commit, &trust)? {
+        Vouched::Ed25519(key) => {
+            format!("ed25519: Signature verified successfully with key '{key}'")
+        }
+        Vouched::Dummy => "dummy: Signature verified".to_owned(),
+        other => format!("Signature verified: {other}"),
+    };
+    Ok(writeln!(cx.out, "{text}")?)
 }

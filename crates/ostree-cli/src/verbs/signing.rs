@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use durable::RealFs;
 use ostree::sign::{Gpg, KeySet, RemoteVerifier, Scheme, Signer, Trust, sign_data};
-use ostree::{Checksum, Remote, Repo, Verifier};
+use ostree::{Checksum, Metadata, Remote, Repo, Verifier};
 
 use crate::cx::Cx;
 use crate::fail;
@@ -19,15 +19,30 @@ pub fn scheme(cx: &Cx) -> anyhow::Result<Scheme> {
     }
 }
 
-/// A key of gpg, in the home that `--gpg-homedir` names.
-pub fn gpg_signer(cx: &Cx, key: &str) -> Signer {
-    let home = cx.given.value("gpg-homedir").map(PathBuf::from);
-    let gpg = Gpg {
-        home,
-        ..Gpg::default()
+/// The secret keys in the file that `--keys-file` names, one a line.
+pub fn keys_of_file(cx: &Cx) -> anyhow::Result<Vec<String>> {
+    let Some(file) = cx.given.value("keys-file") else {
+        return Ok(Vec::new());
     };
-    let key = key.to_owned();
-    Signer::Gpg { gpg, key }
+    let text = std::fs::read_to_string(file)?;
+    let lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
+    Ok(lines.map(str::to_owned).collect())
+}
+
+/// gpg, with the home that `--gpg-homedir` names.
+pub fn gpg(cx: &Cx) -> Gpg {
+    Gpg {
+        home: cx.given.value("gpg-homedir").map(PathBuf::from),
+        ..Gpg::default()
+    }
+}
+
+/// A key of gpg, in that home.
+pub fn gpg_signer(cx: &Cx, key: &str) -> Signer {
+    Signer::Gpg {
+        gpg: gpg(cx),
+        key: key.to_owned(),
+    }
 }
 
 /// All keys that are to sign something new.
@@ -45,6 +60,7 @@ pub fn signers(cx: &Cx) -> anyhow::Result<Vec<Signer>> {
     for file in cx.given.values("sign-from-file") {
         keys.push(std::fs::read_to_string(file)?.trim().to_owned());
     }
+    keys.extend(keys_of_file(cx)?);
     for key in keys {
         signers.push(Signer::parse(scheme(cx)?, &key)?);
     }
@@ -118,13 +134,14 @@ pub fn describe(cx: &mut Cx, repo: &Repo, commit: &Checksum) -> anyhow::Result<(
     let Some(detached) = repo.detached_metadata(commit)? else {
         return Ok(());
     };
-    let signatures = ostree::sign::signatures_of(&detached, Scheme::Gpg)?;
-    if signatures.is_empty() {
-        return Ok(());
-    }
-    let mut keyrings = repo.keyrings(None)?;
-    for remote in repo.remotes()? {
-        keyrings.extend(repo.keyrings(Some(remote.name()))?);
+    let mut keyrings = Vec::new();
+    if let Some(remote) = cx.given.value("gpg-verify-remote") {
+        keyrings = repo.keyrings(Some(repo.remote(remote)?.name()))?;
+    } else {
+        keyrings.extend(repo.keyrings(None)?);
+        for remote in repo.remotes()? {
+            keyrings.extend(repo.keyrings(Some(remote.name()))?);
+        }
     }
     if let Some(home) = cx.given.value("gpg-homedir") {
         keyrings.extend(
@@ -133,46 +150,30 @@ pub fn describe(cx: &mut Cx, repo: &Repo, commit: &Checksum) -> anyhow::Result<(
                 .map(|f| Path::new(home).join(f)),
         );
     }
-    keyrings.retain(|k| k.is_file());
-    let data = repo.object_bytes(&ostree::ObjectName::new(
-        *commit,
-        ostree::ObjectKind::Commit,
-    ))?;
-    let count = signatures.len();
-    writeln!(
-        cx.out,
-        "Found {count} signature{}:",
-        if count == 1 { "" } else { "s" }
-    )?;
-    for found in Gpg::with_keyrings(keyrings).inspect(&data, &signatures)? {
-        writeln!(cx.out)?;
-        let key = found
-            .key
-            .get(found.key.len().saturating_sub(16)..)
-            .unwrap_or(&found.key);
-        writeln!(
-            cx.out,
-            "  Signature made {} using key ID {key}",
-            crate::date::shown(found.created)
-        )?;
-        let text = match found.state {
-            ostree::sign::GpgState::NoKey => {
-                "Can't check signature: public key not found".to_owned()
-            }
-            _ if found.is_good() => format!("Good signature from \"{}\"", found.user),
-            _ => format!(
-                "BAD signature from \"{}\" ({})",
-                found.user,
-                found.state.word()
-            ),
-        };
-        writeln!(cx.out, "  {text}")?;
-        if let Some(primary) = found.primary.filter(|p| *p != found.key) {
-            let id = primary
-                .get(primary.len().saturating_sub(16)..)
-                .unwrap_or(&primary);
-            writeln!(cx.out, "  Primary key ID {id}")?;
-        }
+    let object = ostree::ObjectName::new(*commit, ostree::ObjectKind::Commit);
+    let found = gpg_signatures(keyrings, &repo.object_bytes(&object)?, &detached)?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let s = if found.len() == 1 { "" } else { "s" };
+    writeln!(cx.out, "Found {} signature{s}:", found.len())?;
+    for signature in &found {
+        writeln!(cx.out, "\n  {}", signature.replace('\n', "\n  "))?;
     }
     Ok(writeln!(cx.out)?)
+}
+
+/// What the keys in some keyrings say of the OpenPGP signatures over `data`.
+pub fn gpg_signatures(
+    mut keyrings: Vec<PathBuf>,
+    data: &[u8],
+    metadata: &Metadata,
+) -> anyhow::Result<Vec<String>> {
+    let signatures = ostree::sign::signatures_of(metadata, Scheme::Gpg)?;
+    if signatures.is_empty() {
+        return Ok(Vec::new());
+    }
+    keyrings.retain(|k| k.is_file());
+    let found = Gpg::with_keyrings(keyrings).inspect(data, &signatures)?;
+    Ok(found.iter().map(crate::signature::describe).collect())
 }

@@ -19,6 +19,21 @@ impl PullSession<'_> {
         digest: Option<&Checksum>,
         parts: &dyn PartSource,
     ) -> Result<()> {
+        let block = self.read_delta(name, superblock, digest)?;
+        self.repo
+            .stage_delta(&block, parts, &self.staging, self.monitor)
+    }
+
+    /// Reads a delta's superblock, and judges the commit in it.
+    ///
+    /// # Errors
+    /// It is damaged or another one than `digest` says; its commit is not believed.
+    pub fn read_delta(
+        &self,
+        name: &DeltaName,
+        superblock: Vec<u8>,
+        digest: Option<&Checksum>,
+    ) -> Result<Superblock> {
         let found = Checksum::of(&superblock);
         if let Some(wanted) = digest.filter(|wanted| **wanted != found) {
             return Err(Error::OtherSuperblock {
@@ -46,8 +61,22 @@ impl PullSession<'_> {
             what: format!("the commit {} of the delta", name.to),
             source,
         })?;
-        self.repo
-            .stage_delta(&block, parts, &self.staging, self.monitor)
+        Ok(block)
+    }
+
+    /// Ends a session that was only begun to look; nothing of it stays.
+    pub fn abandon(self) {
+        self.staging.forget();
+    }
+
+    /// Whether a commit is here with all that it is made of, so that a delta may start
+    /// from it.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn is_complete(&self, commit: &Checksum) -> Result<bool> {
+        let object = crate::ObjectName::new(*commit, crate::ObjectKind::Commit);
+        Ok(self.repo.has(&object)? && !self.repo.is_partial(commit)?)
     }
 
     /// The deltas that would help, best first: from what each wanted ref is here now,
@@ -56,15 +85,12 @@ impl PullSession<'_> {
     /// # Errors
     /// The disk's.
     pub fn useful_deltas(&self) -> Result<Vec<DeltaName>> {
-        use crate::{ObjectKind, ObjectName, RepoMode};
+        use crate::RepoMode;
         let mut found = Vec::new();
         if self.repo.mode() == RepoMode::Archive || self.options.is_partial() {
             return Ok(found);
         }
-        let complete = |commit: &Checksum| -> Result<bool> {
-            let object = ObjectName::new(*commit, ObjectKind::Commit);
-            Ok(self.repo.has(&object)? && !self.repo.is_partial(commit)?)
-        };
+        let complete = |commit: &Checksum| self.is_complete(commit);
         for wanted in &self.options.wanted {
             if complete(&wanted.commit)? {
                 continue;

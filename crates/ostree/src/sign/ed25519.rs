@@ -230,6 +230,8 @@ impl KeySet {
                     self.trusted.len() - n
                 ),
             },
+            keys: self.trusted.iter().map(ToString::to_string).collect(),
+            signatures: Vec::new(),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Scheme;
+use super::{GpgSignature, Scheme};
 use crate::gvariant::Malformed;
 
 /// Why something could not be signed, or is not believed.
@@ -50,6 +50,10 @@ pub enum SignError {
         found: usize,
         /// What is wrong with them.
         why: String,
+        /// The keys that were tried, of a kind that tries them one by one.
+        keys: Vec<String>,
+        /// What is known of each signature, where that is more.
+        signatures: Vec<GpgSignature>,
     },
     /// The signatures are not in the form that they must have.
     #[error("its signatures are damaged")]

@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 
 use rustix::fs::MemfdFlags;
 
+use super::openpgp_key::{self, OpenPgpKey};
 use super::{Scheme, SignError};
 
 /// How `gpg` is run and which keyrings count.
@@ -74,6 +75,10 @@ pub struct GpgSignature {
     pub expires: u64,
     /// The number of the algorithm, as OpenPGP has it; 0 when unknown.
     pub algorithm: u32,
+    /// When the key expired, of one that did; else 0.
+    pub key_expired: u64,
+    /// When the key that it belongs to expired, if it did; else 0.
+    pub primary_expired: u64,
     /// Whether the signature's validity was confirmed besides its state.
     valid: bool,
 }
@@ -88,6 +93,8 @@ impl GpgSignature {
             created: 0,
             expires: 0,
             algorithm: 0,
+            key_expired: 0,
+            primary_expired: 0,
             valid: false,
         }
     }
@@ -190,12 +197,12 @@ impl Gpg {
         data: &[u8],
         signatures: &[&[u8]],
     ) -> Result<Vec<GpgSignature>, SignError> {
+        if self.keyrings.is_empty() {
+            return Err(SignError::NothingTrusted(Scheme::Gpg));
+        }
         let found = self.inspect(data, signatures)?;
         if found.iter().any(GpgSignature::is_good) {
             return Ok(found);
-        }
-        if self.keyrings.is_empty() {
-            return Err(SignError::NothingTrusted(Scheme::Gpg));
         }
         let each = found
             .iter()
@@ -204,6 +211,8 @@ impl Gpg {
             scheme: Scheme::Gpg,
             found: signatures.len(),
             why: each.collect::<Vec<_>>().join(", "),
+            keys: Vec::new(),
+            signatures: found,
         })
     }
 
@@ -230,7 +239,56 @@ impl Gpg {
             let output = run("gpgv", &mut command)?;
             found.extend(read_status(&String::from_utf8_lossy(&output.stdout)));
         }
+        if found.iter().any(|s| s.state == GpgState::ExpiredKey) {
+            let keys = self.keys()?;
+            found.iter_mut().for_each(|s| s.learn_expiry(&keys));
+        }
         Ok(found)
+    }
+
+    /// The keys in the keyrings, as `gpg` lists them.
+    ///
+    /// # Errors
+    /// That `gpg` cannot be run, or a keyring not be read.
+    pub fn keys(&self) -> Result<Vec<OpenPgpKey>, SignError> {
+        let listing = self.listing(&["--with-colons", "--list-keys"])?;
+        Ok(openpgp_key::parse_listing(&listing))
+    }
+
+    /// What `gpg` prints of each of the keyrings alone.
+    pub(super) fn listing(&self, args: &[&str]) -> Result<String, SignError> {
+        let mut found = String::new();
+        for (keyring, _) in &self.binary_keyrings()? {
+            let mut command = self.command();
+            command.args(["--no-default-keyring", "--no-auto-check-trustdb"]);
+            command.args(["--lock-never", "--trust-model=always", "--keyring"]);
+            command.arg(keyring).args(args);
+            found += &listed(&mut command)?;
+        }
+        Ok(found)
+    }
+
+    /// The keys that `gpg` finds by this name in its home.
+    ///
+    /// # Errors
+    /// That `gpg` cannot be run, or finds none.
+    pub fn find_keys(&self, name: &str) -> Result<Vec<OpenPgpKey>, SignError> {
+        let mut command = self.command();
+        command.args(["--with-colons", "--list-keys", "--", name]);
+        Ok(openpgp_key::parse_listing(&listed(&mut command)?))
+    }
+}
+
+/// What `gpg` lists.
+fn listed(command: &mut Command) -> Result<String, SignError> {
+    let output = run("gpg", command)?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(SignError::ProgramFailed {
+            program: "gpg",
+            doing: "list keys",
+            said: said(&output),
+        }),
     }
 }
 
@@ -294,6 +352,20 @@ fn read_status(text: &str) -> Vec<GpgSignature> {
 }
 
 impl GpgSignature {
+    /// Which of the keys expired, and when.
+    fn learn_expiry(&mut self, keys: &[OpenPgpKey]) {
+        if self.state != GpgState::ExpiredKey {
+            return;
+        }
+        for key in keys {
+            let signed_by = key.parts().find(|part| part.fingerprint == self.key);
+            if let Some(part) = signed_by {
+                self.key_expired = part.expired();
+                self.primary_expired = key.primary.expired();
+            }
+        }
+    }
+
     fn learn(&mut self, word: &str, rest: &str) {
         let state = match word {
             "GOODSIG" => GpgState::Good,

@@ -34,13 +34,8 @@ impl Repo {
     /// # Errors
     /// The disk's.
     pub fn keyrings(&self, remote: Option<&str>) -> Result<Vec<PathBuf>> {
-        if let Some(remote) = remote {
-            let in_etc = Path::new(REMOTES).join(format!("{remote}.trustedkeys.gpg"));
-            for path in [self.keyring_path(remote), in_etc] {
-                if self.fs().metadata(&path).is_ok() {
-                    return Ok(vec![path]);
-                }
-            }
+        if let Some(own) = remote.and_then(|remote| self.own_keyring(remote)) {
+            return Ok(vec![own]);
         }
         let global = std::env::var_os(GLOBAL_VARIABLE).map_or(GLOBAL.into(), PathBuf::from);
         match self.fs().read_dir(&global) {
@@ -54,6 +49,16 @@ impl Repo {
         }
     }
 
+    /// The keyring of a remote, if it has one: here, with the host's settings, or
+    /// in a repository that stands behind this one.
+    fn own_keyring(&self, remote: &str) -> Option<PathBuf> {
+        let in_etc = Path::new(REMOTES).join(format!("{remote}.trustedkeys.gpg"));
+        let places = [self.keyring_path(remote), in_etc];
+        let mut there = places.into_iter();
+        let found = there.find(|path| self.fs().metadata(path).is_ok());
+        found.or_else(|| self.parent()?.own_keyring(remote))
+    }
+
     /// The file of keys of this name, or all files in the directory.
     pub(super) fn key_files(&self, path: &Path) -> Result<Vec<PathBuf>> {
         let kind = self.fs().metadata(path).doing("look at", path)?.kind;
@@ -61,8 +66,13 @@ impl Repo {
             return Ok(vec![path.to_owned()]);
         }
         let entries = self.fs().read_dir(path).doing("list", path)?;
-        let files = entries.iter().filter(|e| e.kind != FileKind::Dir);
-        Ok(files.map(|e| path.join(&e.name)).collect())
+        let files = entries.iter().map(|e| path.join(&e.name));
+        let is_file = |p: &PathBuf| {
+            self.fs()
+                .metadata(p)
+                .is_ok_and(|m| m.kind == FileKind::File)
+        };
+        Ok(files.filter(is_file).collect())
     }
 
     /// Adds OpenPGP keys (binary or armoured) to those that are trusted for a
@@ -98,7 +108,16 @@ impl Repo {
         let keyring = self.keyring_path(remote);
         let (all, some) = (home.join("all.gpg"), home.join("some"));
         let chosen = home.join("chosen.gpg");
-        gpg_import(&gpg, &all, keys)?;
+        // `gpg` is given copies: what is to be read may be a pipe of ours.
+        let mut copies = Vec::new();
+        for (number, path) in keys.iter().enumerate() {
+            let bytes = durable::read_bounded(self.fs(), path, LIMIT)?;
+            let copy = home.join(format!("given-{number}"));
+            durable::publish_file(self.fs(), &copy, &bytes, 0o600)?;
+            copies.push(copy);
+        }
+        let copies: Vec<_> = copies.iter().map(PathBuf::as_path).collect();
+        gpg_import(&gpg, &all, &copies)?;
         let bytes = gpg_export(&gpg, &all, only)?;
         durable::publish_file(self.fs(), &some, &bytes, 0o600)?;
         gpg_import(&gpg, &chosen, &[&some])?;
@@ -116,6 +135,18 @@ impl Repo {
         let bytes = gpg_export(&gpg, &chosen, &[])?;
         durable::publish_file(self.fs(), &keyring, &bytes, 0o644)?;
         Ok(new.iter().filter(|key| !old.contains(key)).count())
+    }
+
+    /// The keys in a remote's own keyring; `None` asks for the global ones.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn own_gpg(&self, remote: Option<&str>) -> Result<Gpg> {
+        let keyrings = match remote {
+            Some(remote) => self.own_keyring(remote).into_iter().collect(),
+            None => self.keyrings(None)?,
+        };
+        Ok(Gpg::with_keyrings(keyrings))
     }
 
     /// The fingerprints of the keys that are trusted for a remote.

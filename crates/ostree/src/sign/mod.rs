@@ -17,18 +17,22 @@ mod ed25519;
 mod error;
 mod gpg;
 mod keyring;
+mod openpgp_key;
 mod policy;
 mod scheme;
 mod signer;
 mod summary;
 mod trust;
+mod wkd;
 
 pub use ed25519::{KeySet, PublicKey, SecretKey};
 pub use error::SignError;
 pub use gpg::{Gpg, GpgSignature, GpgState};
+pub use openpgp_key::{OpenPgpKey, OpenPgpPart, OpenPgpUser};
 pub use policy::{Options, RemoteVerifier, SignVerify};
 pub use scheme::{Scheme, signatures_of};
 pub use signer::{Signer, sign_data};
 pub use trust::{Trust, Vouched};
+pub use wkd::WkdAddresses;
 
 pub(crate) use scheme::add_signature;

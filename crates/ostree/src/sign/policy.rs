@@ -309,6 +309,10 @@ impl Reader<'_> {
     fn gpg(&self) -> Result<Gpg> {
         let mut keyrings = self.repo.keyrings(Some(self.remote))?;
         if let Some(paths) = (self.options)("gpgkeypath") {
+            if paths.contains(';') && paths.contains(',') {
+                let wanted = "a list with one kind of separator";
+                return Err(self.bad("gpgkeypath", paths, wanted).into());
+            }
             for path in paths.split([';', ',']).filter(|p| !p.is_empty()) {
                 keyrings.extend(self.repo.key_files(Path::new(path))?);
             }

@@ -73,6 +73,8 @@ impl Trust {
                         scheme: Scheme::Dummy,
                         found: signatures.len(),
                         why: "no key is the same text".to_owned(),
+                        keys: keys.clone(),
+                        signatures: Vec::new(),
                     }),
                 }
             }

@@ -105,6 +105,9 @@ fn sign_verify(cx: &Cx, remote: &mut Remote) -> anyhow::Result<()> {
                 "Failed to parse KEYTYPE=[inline|file]:DATA in {text}"
             ));
         };
+        if !matches!(kind, "ed25519" | "dummy") {
+            return fail("Requested signature type is not implemented");
+        }
         let setting = match key.split_once(':') {
             Some(("inline", _)) => format!("verification-{kind}-key"),
             Some(("file", _)) => format!("verification-{kind}-file"),

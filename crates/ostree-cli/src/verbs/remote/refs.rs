@@ -23,7 +23,7 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
     let repo = cx.repo()?;
     let remote = repo.remote(&name)?;
     let verifier = signing::verifier(&repo, &remote)?;
-    let connection = crate::verbs::pull::connect(cx, &remote)?;
+    let connection = crate::verbs::pull::connect(cx, &repo, &remote)?;
     let summary = connection.summary(&repo, &*verifier, true, &cx.monitor())?;
     let summary = summary.as_ref().map(|s| &s.summary);
     let Some(refs) = connection.refs_of(summary)? else {

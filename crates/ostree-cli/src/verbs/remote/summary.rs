@@ -1,5 +1,7 @@
 //! `ostree remote summary`
 
+use ostree::Metadata;
+
 use crate::command::{Command, Works};
 use crate::cx::Cx;
 use crate::fail;
@@ -25,7 +27,7 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
     let repo = cx.repo()?;
     let remote = repo.remote(&name)?;
     let verifier = signing::verifier(&repo, &remote)?;
-    let connection = crate::verbs::pull::connect(cx, &remote)?;
+    let connection = crate::verbs::pull::connect(cx, &repo, &remote)?;
     let Some(found) = connection.summary(&repo, &*verifier, true, &cx.monitor())? else {
         return fail("Remote server has no summary file");
     };
@@ -33,9 +35,14 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
     if cx.given.has("raw") || !remote.gpg_verify_summary()? {
         return Ok(());
     }
-    let signed = match found.signatures {
-        Some(_) => "The summary is signed",
-        None => "No signatures found",
-    };
-    Ok(writeln!(cx.out, "{signed}")?)
+    let signatures = found.signatures.as_deref().unwrap_or_default();
+    let signatures = Metadata::decode(signatures)?;
+    let keyrings = repo.keyrings(Some(&name))?;
+    let all = signing::gpg_signatures(keyrings, &found.bytes, &signatures)?;
+    let s = if all.len() == 1 { "" } else { "s" };
+    writeln!(cx.out, "found {} signature{s}:", all.len())?;
+    for signature in all {
+        writeln!(cx.out, "\n  {}", signature.replace('\n', "\n  "))?;
+    }
+    Ok(())
 }

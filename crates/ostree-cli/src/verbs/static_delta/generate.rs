@@ -32,6 +32,7 @@ pub const COMMAND: Command = Command {
         ),
         value("sign", "KEY", "Sign it with this key"),
         value("sign-type", "NAME", "What kind of key that is"),
+        value("keys-file", "FILE", "Sign it with these keys, one a line"),
     ],
     run,
 };
@@ -60,8 +61,11 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
         None => writeln!(cx.out, "  From: empty")?,
     }
     writeln!(cx.out, "  To:   {to}")?;
-    repo.generate_delta(name, &options, &cx.monitor())?;
-    Ok(())
+    let made = repo.generate_delta(name, &options, &cx.monitor())?;
+    writeln!(cx.err, "{} objects in {} parts", made.objects, made.parts)?;
+    writeln!(cx.err, "fallback for {} objects", made.fallbacks)?;
+    writeln!(cx.err, "rollsum={} objects", made.copied)?;
+    Ok(writeln!(cx.err, "bsdiff={} objects", made.patched)?)
 }
 
 fn options(cx: &Cx) -> anyhow::Result<DeltaOptions> {

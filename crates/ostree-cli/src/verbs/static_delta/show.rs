@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use ostree::delta::{Endianness, PartReport};
+
 use crate::command::{Command, Works};
 use crate::cx::Cx;
 use crate::verbs::print;
@@ -33,27 +35,51 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
         None => writeln!(cx.out, "From <scratch>")?,
     }
     writeln!(cx.out, "To: {}", report.name.to)?;
+    let order = match report.endianness {
+        Endianness::Little => "little",
+        Endianness::Big => "big",
+    };
+    let guessed = if report.guessed { " (heuristic)" } else { "" };
+    writeln!(cx.out, "Endianness: {order}{guessed}")?;
     writeln!(cx.out, "Timestamp: {}", report.timestamp)?;
+    writeln!(cx.out, "Number of parents: {}", report.parents)?;
+    let fallbacks = &report.fallbacks;
+    writeln!(cx.out, "Number of fallback entries: {}", fallbacks.len())?;
+    let (left, left_unpacked) = (
+        fallbacks.iter().map(|f| f.size).sum::<u64>(),
+        fallbacks.iter().map(|f| f.unpacked).sum::<u64>(),
+    );
+    total(cx, "Fallback ", left, left_unpacked)?;
     writeln!(cx.out, "Number of parts: {}", report.parts.len())?;
     for (i, part) in report.parts.iter().enumerate() {
-        writeln!(
-            cx.out,
-            "PartMeta{i}: nobjects={} size={} usize={}",
-            part.objects, part.size, part.unpacked
-        )?;
+        self::part(cx, i, part)?;
     }
-    writeln!(
-        cx.out,
-        "Number of fallback entries: {}",
-        report.fallbacks.len()
-    )?;
     let size: u64 = report.parts.iter().map(|p| p.size).sum();
     let unpacked: u64 = report.parts.iter().map(|p| p.unpacked).sum();
-    writeln!(cx.out, "Total Part Size: {size} ({})", print::size(size))?;
+    total(cx, "Part ", size, unpacked)?;
+    total(cx, "", left + size, left_unpacked + unpacked)
+}
+
+/// One part.
+fn part(cx: &mut Cx, i: usize, part: &PartReport) -> anyhow::Result<()> {
     writeln!(
         cx.out,
-        "Total Part Uncompressed Size: {unpacked} ({})",
-        print::size(unpacked)
+        "PartMeta{i}: nobjects={} size={} usize={}",
+        part.objects, part.size, part.unpacked
     )?;
-    Ok(())
+    Ok(writeln!(
+        cx.out,
+        "PartPayload{i}: nmode={} nxattr={} blobsize={} opsize={}",
+        part.modes, part.xattrs, part.data, part.operations
+    )?)
+}
+
+/// A sum of sizes, packed and unpacked.
+fn total(cx: &mut Cx, of: &str, size: u64, unpacked: u64) -> anyhow::Result<()> {
+    writeln!(cx.out, "Total {of}Size: {size} ({})", print::size(size))?;
+    Ok(writeln!(
+        cx.out,
+        "Total {of}Uncompressed Size: {unpacked} ({})",
+        print::size(unpacked)
+    )?)
 }

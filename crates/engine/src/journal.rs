@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use durable::{Fs, FsLock, LockMode};
 use serde::{Deserialize, Serialize};
@@ -153,6 +154,8 @@ impl JournalError {
 pub struct Journal {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
+    /// Bytes that this process itself has synced.
+    synced: Arc<AtomicU64>,
 }
 
 /// The exclusive right to change the host. Dropping it lets go.
@@ -174,7 +177,8 @@ impl Journal {
     #[must_use]
     pub fn new(fs: Arc<dyn Fs>, dir: &Path) -> Self {
         let dir = dir.to_owned();
-        Self { fs, dir }
+        let synced = Arc::default();
+        Self { fs, dir, synced }
     }
 
     /// The journal's file.
@@ -372,6 +376,11 @@ impl Journal {
         let json = serde_json::to_vec(&record).map_err(JournalError::Encode)?;
         let frame = frame::encode(&json);
         let path = self.path();
+        // Whoever wrote the last record may have died before it was on the disk:
+        // this one must not get there without it.
+        if memory.end > 0 && memory.end != self.synced.load(Ordering::Relaxed) {
+            self.disk(durable::make_sure(&*self.fs, &path))?;
+        }
         if memory.end < memory.len {
             let cut = self.fs.truncate(&path, memory.end);
             self.disk(durable::Doing::doing(cut, "cut the torn tail of", &path))?;
@@ -379,6 +388,7 @@ impl Journal {
         self.disk(durable::append_record(&*self.fs, &path, &frame))?;
         memory.end += frame.len() as u64;
         memory.len = memory.end;
+        self.synced.store(memory.end, Ordering::Relaxed);
         memory.take_in(record.clone());
         Ok(record)
     }

@@ -62,6 +62,10 @@ pub enum Phase {
     Activating {
         /// A boot trial: reboot at once, rather than wait for somebody to.
         reboot: bool,
+        /// It was begun before by a process that died in it: who says now that it
+        /// did not begin cannot speak for that one.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
     },
     /// It will be tried at the next boot.
     AwaitingBoot {

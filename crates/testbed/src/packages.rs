@@ -54,6 +54,7 @@ pub const DISK: &[Need] = &[
     program("dosfstools", "mkfs.vfat"),
     program("mtools", "mcopy"),
     program("grub-common", "grub-mkimage"),
+    program("grub-emu", "grub-emu"),
     file("grub-pc-bin", "/usr/lib/grub/i386-pc/boot.img"),
     file("grub-efi-amd64-bin", "/usr/lib/grub/x86_64-efi/linux.mod"),
 ];

@@ -8,6 +8,8 @@
 
 mod docs;
 mod fake_kernel;
+mod grub_emu;
+mod loader_states;
 mod machine;
 mod real_grub;
 mod scripts;

@@ -144,7 +144,7 @@ fn step_open(open: &Open, now: &Now, event: &Event) -> Result<Step, Refusal> {
     }
     match &open.phase {
         Phase::Requested | Phase::Staged | Phase::Ready { .. } => prepare::step(open, now, event),
-        Phase::Activating { reboot } => trial::activating(open, now, *reboot, event),
+        Phase::Activating { reboot, again } => trial::activating(open, now, *reboot, *again, event),
         Phase::AwaitingBoot { reboot } => trial::awaiting_boot(open, now, *reboot, event),
         Phase::Trial(trial) => trial::on_trial(open, now, trial, event),
         Phase::Keeping { confirmed_by, then } => {

@@ -74,7 +74,9 @@ pub(super) fn step(open: &Open, now: &Now, event: &Event) -> Result<Step, Refusa
                 transaction.baseline = baseline.clone();
             }
             let reboot = *reboot;
-            Ok(Step::to(transaction, now, Phase::Activating { reboot }))
+            let again = false;
+            let phase = Phase::Activating { reboot, again };
+            Ok(Step::to(transaction, now, phase))
         }
         (Phase::Ready { .. }, Event::Postponed { why, .. }) => {
             let postponed = Some(why.clone());

@@ -13,7 +13,7 @@ use crate::version::Now;
 /// reboot, what came up decides.
 pub(super) fn resumed(open: &Open, now: &Now, running: &Running) -> Step {
     if open.boot == now.boot {
-        return Step::stay(open.clone(), todo::actions(open));
+        return taken_up(open);
     }
     let to = |phase| Step::to(open.transaction.clone(), now, phase);
     let on_target = running.version == *open.transaction.target();
@@ -45,6 +45,16 @@ pub(super) fn resumed(open: &Open, now: &Now, running: &Running) -> Step {
             then: then(on_target),
         }),
     }
+}
+
+/// Goes on in the same boot: what was begun is done again.
+fn taken_up(open: &Open) -> Step {
+    let mut open = open.clone();
+    if let Phase::Activating { again, .. } = &mut open.phase {
+        *again = true;
+    }
+    let actions = todo::actions(&open);
+    Step::stay(open, actions)
 }
 
 /// What follows a rollback in a boot in which nothing was activated live.
@@ -97,8 +107,8 @@ fn came_up_elsewhere(open: &Open, now: &Now, running: &Running) -> Step {
             attempts: open.transaction.request.attempts,
             boots_seen,
         },
-        // The entry may never have been published.
-        _ if matches!(open.phase, Phase::Activating { .. }) => {
+        // The entry may never have been published, or nobody ever started it.
+        (None, left) if matches!(open.phase, Phase::Activating { .. }) && !started(open, left) => {
             return put_back_unrun(open, now, Reason::Interrupted);
         }
         (None, attempts_left) => Reason::NotTried {
@@ -107,6 +117,11 @@ fn came_up_elsewhere(open: &Open, now: &Now, running: &Running) -> Step {
         },
     };
     put_back(open, now, reason, Then::End)
+}
+
+/// Whether a start of the entry on trial was counted.
+fn started(open: &Open, attempts_left: Option<u8>) -> bool {
+    attempts_left.is_some_and(|left| left < open.transaction.request.attempts)
 }
 
 /// The reboot led back into the bad version. Tries again, but not for ever.

@@ -17,6 +17,7 @@ pub(super) fn activating(
     open: &Open,
     now: &Now,
     reboot: bool,
+    again: bool,
     event: &Event,
 ) -> Result<Step, Refusal> {
     let live = open.transaction.request.kind == TrialKind::Live;
@@ -40,7 +41,11 @@ pub(super) fn activating(
         },
         Event::NotActivated { error, fault, .. } => {
             let (error, fault) = (error.clone(), *fault);
-            return Ok(unbegun(open, Reason::NotActivated { error, fault }));
+            let reason = Reason::NotActivated { error, fault };
+            return Ok(match again {
+                true => put_back_unrun(open, now, reason),
+                false => unbegun(open, reason),
+            });
         }
         Event::Unguarded { error, .. } => {
             let error = error.clone();

@@ -1,9 +1,10 @@
 //! What effects do to the world, and every way in which they can fail.
 
-use engine::{Action, Event, Failure, Phase};
+use engine::{Action, Event, Failure, Fault, Phase};
 use health::{CheckResult, Need, Report, Stage, Status, Verdict};
 
-use super::world::{Rules, TX, V, World};
+use super::loader::Sector;
+use super::world::{Rules, V, World};
 
 /// How an effect goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,15 +15,30 @@ pub enum Goes {
     Fails,
     /// It has done everything, or half of it, and reports a failure.
     FailsLate,
+    /// Half of a boot configuration is written: the sector, and nothing more.
+    FailsHalfway,
+    /// The host says that it did not begin.
+    DoesNotBegin,
+    /// The running system cannot become this version without a reboot.
+    RefusesLive,
 }
 
 impl World {
     /// The next action of the worker is done. Returns whether it could go so.
-    pub fn act(&mut self, rules: Rules, goes: Goes) -> bool {
+    pub fn act(&mut self, rules: Rules<'_>, goes: Goes) -> bool {
+        let Some(worker) = &self.worker else {
+            return false;
+        };
+        let Some(action) = worker.todo.first().copied() else {
+            return false;
+        };
+        if !self.can_go(action, goes) {
+            return false;
+        }
         let Some(worker) = &mut self.worker else {
             return false;
         };
-        let action = worker.todo.remove(0);
+        worker.todo.remove(0);
         if goes != Goes::Well {
             if self.luck.errors == 0 {
                 return false;
@@ -38,9 +54,24 @@ impl World {
         true
     }
 
+    /// Whether this action can go so.
+    fn can_go(&self, action: Action, goes: Goes) -> bool {
+        let boot = !self.live();
+        match goes {
+            Goes::Well | Goes::Fails | Goes::FailsLate => true,
+            Goes::FailsHalfway => {
+                let trial = self.loader.trial.is_some();
+                boot && matches!(action, Action::Activate)
+                    || matches!(action, Action::RollBack) && trial
+            }
+            Goes::DoesNotBegin => matches!(action, Action::Preflight | Action::Activate),
+            Goes::RefusesLive => !boot && matches!(action, Action::Preflight),
+        }
+    }
+
     fn effect(&mut self, action: Action, goes: Goes) -> Option<Event> {
-        let tx = TX;
-        let done = goes != Goes::Fails;
+        let tx = self.tx;
+        let done = matches!(goes, Goes::Well | Goes::FailsLate);
         let well = goes == Goes::Well;
         let error = "an error".to_owned();
         let result = |good: Event, bad: Event| Some(if well { good } else { bad });
@@ -49,12 +80,7 @@ impl World {
                 self.staged |= done;
                 result(Event::StageDone { tx }, Event::StageFailed { tx, error })
             }
-            Action::Preflight => {
-                let baseline = health::Baseline::default();
-                let failures = Failure::of(&report(Stage::Preflight));
-                let failed = Event::PreflightFailed { tx, failures };
-                result(Event::PreflightDone { tx, baseline }, failed)
-            }
+            Action::Preflight => Some(self.preflight(goes)),
             Action::ArmDeadman { deadman, .. } => {
                 if done {
                     // The new timer first, then the others are stopped.
@@ -63,33 +89,31 @@ impl World {
                 }
                 (!well).then(|| self.unarmed()).flatten()
             }
+            Action::Activate if goes == Goes::DoesNotBegin => Some(self.not_begun()),
             Action::Activate => {
-                self.activate(done, well);
-                result(
-                    Event::Activated { tx },
-                    Event::ActivateFailed {
-                        tx,
-                        error,
-                        fault: None,
-                    },
-                )
+                self.activate(goes);
+                let fault = None;
+                let failed = Event::ActivateFailed { tx, error, fault };
+                result(Event::Activated { tx }, failed)
             }
             Action::RunChecks { stage } => {
-                let failed = Event::ChecksFailed {
-                    tx,
-                    report: report(stage),
+                let report = report(stage);
+                let failed = match goes {
+                    Goes::Fails => Event::ChecksFailed { tx, report },
+                    _ => Event::ChecksBroken { tx, error },
                 };
                 result(Event::ChecksPassed { tx }, failed)
             }
             Action::Keep => {
                 if done {
                     self.default = V::New;
-                    self.trial = None;
+                    self.loader.publish(None, None);
+                    self.loader.bad_listed = false;
                 }
                 result(Event::Kept { tx }, Event::KeepFailed { tx, error })
             }
             Action::RollBack => {
-                self.roll_back(done, well);
+                self.roll_back(goes);
                 result(
                     Event::RolledBack { tx },
                     Event::RollbackFailed { tx, error },
@@ -110,33 +134,77 @@ impl World {
         }
     }
 
-    fn activate(&mut self, done: bool, well: bool) {
-        if self.live() {
-            self.ran = true;
-            self.active = if well { Some(V::New) } else { None };
-        } else if done {
-            let attempts = |o: &engine::Open| o.transaction.request.attempts;
-            self.trial = self.open().map(attempts);
+    fn preflight(&self, goes: Goes) -> Event {
+        let tx = self.tx;
+        let baseline = health::Baseline::default();
+        let error = "an error".to_owned();
+        match goes {
+            Goes::Well => Event::PreflightDone { tx, baseline },
+            Goes::DoesNotBegin => self.not_begun(),
+            Goes::RefusesLive => Event::LiveRefused {
+                tx,
+                why: "a new kernel".to_owned(),
+                baseline,
+            },
+            Goes::FailsLate => Event::PreflightBroken { tx, error },
+            _ => Event::PreflightFailed {
+                tx,
+                failures: Failure::of(&report(Stage::Preflight)),
+            },
         }
     }
 
-    fn roll_back(&mut self, done: bool, well: bool) {
-        if done {
-            self.default = V::Old;
-            self.trial = None;
+    fn not_begun(&self) -> Event {
+        Event::NotActivated {
+            tx: self.tx,
+            error: "somebody else is at it".to_owned(),
+            fault: Fault::Busy,
+        }
+    }
+
+    fn activate(&mut self, goes: Goes) {
+        if self.live() {
+            self.ran = true;
+            self.active = (goes == Goes::Well).then_some(V::New);
+            return;
+        }
+        let attempts = self.open().map(|o| o.transaction.request.attempts);
+        match goes {
+            Goes::Well | Goes::FailsLate => self.loader.publish(attempts, attempts),
+            Goes::FailsHalfway => {
+                let left = attempts.unwrap_or(0);
+                self.loader.sector = Sector::Foreign { left };
+            }
+            _ => {}
+        }
+    }
+
+    fn roll_back(&mut self, goes: Goes) {
+        match goes {
+            Goes::Well | Goes::FailsLate => {
+                self.default = V::Old;
+                self.loader.publish(None, None);
+                self.loader.bad_listed = self.staged;
+            }
+            Goes::FailsHalfway => {
+                let (left, failed) = (0, self.loader.load_failure());
+                self.loader.sector = Sector::Ours { left, failed };
+            }
+            _ => {}
         }
         if self.running == V::Old {
-            let stuck = if self.active == Some(V::Old) {
-                self.active
-            } else {
-                None
-            };
+            let stuck = self.active.filter(|active| *active == V::Old);
+            let well = goes == Goes::Well;
             self.active = if well { Some(V::Old) } else { stuck };
         }
     }
 
     fn discard(&mut self) {
-        let boots = self.default == V::New || self.trial.is_some();
+        // A deployment that stands in the menu is not removed.
+        if self.loader.bad_listed {
+            return;
+        }
+        let boots = self.default == V::New || self.loader.trial.is_some();
         let runs = self.running == V::New || self.active != Some(V::Old);
         self.removed_in_use |= boots || runs;
         self.staged = false;
@@ -144,7 +212,7 @@ impl World {
 
     /// As `Driver` does it: nothing unproven runs without a timer.
     fn unarmed(&self) -> Option<Event> {
-        let (tx, error) = (TX, "cannot arm".to_owned());
+        let (tx, error) = (self.tx, "cannot arm".to_owned());
         let guarded = matches!(
             self.open()?.phase,
             Phase::Activating { .. } | Phase::Trial(_)

@@ -4,6 +4,7 @@
 
 mod effects;
 mod invariants;
+mod loader;
 mod mutants;
 mod world;
 
@@ -12,21 +13,44 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use effects::Goes;
-use engine::{Action, Confirm, Event, Phase, Request, TrialKind, VersionId};
+use engine::{Action, Confirm, Event, IfRefused, Phase, Request, TrialKind, VersionId};
 use invariants::INVARIANTS;
-use world::{Choice, FRESH, Luck, Rules, STALE, TX, V, World};
+use loader::{Sector, Start};
+use world::{FRESH, Luck, Rules, STALE, V, World};
 
-/// How much may go wrong on one way. With `BACKSTOP_REQUIRE_ALL` twice as much,
-/// which takes a minute.
-fn luck() -> Luck {
-    let twice = std::env::var_os("BACKSTOP_REQUIRE_ALL").is_some();
-    let times = if twice { 2 } else { 1 };
-    Luck {
-        power_cuts: times,
-        kills: 1,
-        errors: times,
-        people: 2,
-        loader: 1,
+/// How much may go wrong on one way, in one of three depths.
+#[derive(Debug, Clone, Copy)]
+enum Depth {
+    /// To see whether rules broken on purpose are caught.
+    Shallow,
+    /// What every run of the tests does.
+    Usual,
+    /// With `BACKSTOP_EXPLORE=deep`: several minutes.
+    Deep,
+}
+
+impl Depth {
+    fn of_this_run() -> Self {
+        match std::env::var_os("BACKSTOP_EXPLORE") {
+            Some(word) if word == "deep" => Self::Deep,
+            _ => Self::Usual,
+        }
+    }
+
+    fn luck(self) -> Luck {
+        let [power_cuts, kills, errors, people, loader, again] = match self {
+            Self::Shallow => [1, 1, 1, 1, 1, 0],
+            Self::Usual => [1, 1, 1, 1, 1, 1],
+            Self::Deep => [2, 1, 2, 2, 1, 1],
+        };
+        Luck {
+            power_cuts,
+            kills,
+            errors,
+            people,
+            loader,
+            again,
+        }
     }
 }
 
@@ -34,7 +58,7 @@ fn luck() -> Luck {
 type Move = (&'static str, World);
 
 /// Everything that can happen next.
-fn moves(world: &World, rules: Rules) -> Vec<Move> {
+fn moves(world: &World, request: &Request, rules: Rules<'_>) -> Vec<Move> {
     let mut moves = Vec::new();
     let mut add = |name: &'static str, change: &dyn Fn(&mut World) -> bool| {
         let mut next = world.clone();
@@ -52,6 +76,11 @@ fn moves(world: &World, rules: Rules) -> Vec<Move> {
             add("act", &|w| w.act(rules, Goes::Well));
             add("act, failing", &|w| w.act(rules, Goes::Fails));
             add("act, failing late", &|w| w.act(rules, Goes::FailsLate));
+            add("act, failing halfway", &|w| {
+                w.act(rules, Goes::FailsHalfway)
+            });
+            add("act, not begun", &|w| w.act(rules, Goes::DoesNotBegin));
+            add("act, live refused", &|w| w.act(rules, Goes::RefusesLive));
         }
         None => {}
     }
@@ -76,14 +105,17 @@ fn moves(world: &World, rules: Rules) -> Vec<Move> {
             true
         });
     }
-    reboots(world, &mut add);
+    reboots(world, rules, &mut add);
     people(world, rules, &mut add);
+    if luck.again > 0 {
+        add("ask again", &|w| w.ask_again(rules, request));
+    }
     moves
 }
 
 type Add<'a> = dyn FnMut(&'static str, &dyn Fn(&mut World) -> bool) + 'a;
 
-fn reboots(world: &World, add: &mut Add<'_>) {
+fn reboots(world: &World, rules: Rules<'_>, add: &mut Add<'_>) {
     let luck = world.luck;
     // A version on trial may fall over by itself as often as it is booted.
     let falls = world.running == V::New && !world.decided;
@@ -92,25 +124,68 @@ fn reboots(world: &World, add: &mut Add<'_>) {
             if !w.rebooting && !falls {
                 w.luck.power_cuts -= 1;
             }
-            w.boot(Choice::AsConfigured);
+            w.boot(rules, Start::WELL);
             true
         });
     }
-    if world.rebooting && luck.loader > 0 {
-        for (name, choice) in [
-            ("boot, cannot load", Choice::CannotLoad),
-            ("boot, default", Choice::Default),
-        ] {
-            add(name, &|w| {
-                w.luck.loader -= 1;
-                w.boot(choice);
-                true
-            });
-        }
+    if luck.loader == 0 {
+        return;
+    }
+    for (name, sector) in [
+        ("the sector cannot be read any more", Sector::Unreadable),
+        ("the sector is another one's", Sector::Foreign { left: 9 }),
+    ] {
+        add(name, &|w| {
+            w.luck.loader -= 1;
+            let changes = w.loader.sector != sector;
+            w.loader.sector = sector;
+            w.untold |= w.trial_boots > 0;
+            changes
+        });
+    }
+    if world.rebooting || falls {
+        odd_boots(world, rules, add);
     }
 }
 
-fn people(world: &World, rules: Rules, add: &mut Add<'_>) {
+/// Boots that do not go as they should, or as somebody wants them to.
+fn odd_boots(world: &World, rules: Rules<'_>, add: &mut Add<'_>) {
+    let (writable, loads) = (true, true);
+    for (name, how) in [
+        (
+            "boot, cannot load",
+            Start {
+                writable,
+                loads: false,
+            },
+        ),
+        (
+            "boot, cannot count",
+            Start {
+                writable: false,
+                loads,
+            },
+        ),
+    ] {
+        add(name, &|w| {
+            w.luck.loader -= 1;
+            w.boot(rules, how);
+            true
+        });
+    }
+    let bad = world.loader.bad_listed && world.staged;
+    for version in [Some(world.default), bad.then_some(V::New)] {
+        add("boot, chosen by hand", &|w| {
+            w.luck.loader -= 1;
+            version.is_some_and(|version| {
+                w.boot_by_hand(version);
+                true
+            })
+        });
+    }
+}
+
+fn people(world: &World, rules: Rules<'_>, add: &mut Add<'_>) {
     // `confirm` and the like settle first, as `Driver` does.
     if world.luck.people == 0 || !world.settled {
         return;
@@ -121,22 +196,34 @@ fn people(world: &World, rules: Rules, add: &mut Add<'_>) {
             w.feed(rules, &event, false).is_ok()
         }
     };
+    let tx = world.tx;
     let confirmed = |connected_ms| Event::Confirmed {
-        tx: TX,
+        tx,
         by: "alice".to_owned(),
         connected_ms: Some(connected_ms),
     };
     let by = "alice".to_owned();
     add("confirm", &said(confirmed(FRESH)));
     add("confirm, stale", &said(confirmed(STALE)));
+    add("abort", &said(Event::Aborted { tx, by: by.clone() }));
     add(
-        "abort",
-        &said(Event::Aborted {
-            tx: TX,
-            by: by.clone(),
+        "postpone",
+        &said(Event::Postponed {
+            tx,
+            why: "not now".to_owned(),
         }),
     );
+    for version in [V::Old.id(), V::New.id()] {
+        let by = by.clone();
+        add("condemn", &said(Event::Condemned { version, by }));
+    }
     let version = V::New.id();
+    add(
+        "pin",
+        &said(Event::Pinned {
+            version: version.clone(),
+        }),
+    );
     add("forgive", &|w| {
         w.luck.people -= 1;
         w.forgiven = true;
@@ -146,7 +233,7 @@ fn people(world: &World, rules: Rules, add: &mut Add<'_>) {
     });
     for reboot in [true, false] {
         let go = Event::GoAhead {
-            tx: TX,
+            tx,
             reboot,
             baseline: None,
         };
@@ -171,9 +258,9 @@ struct Explored {
 
 /// Visits everything reachable from one request, breadth first, so that the
 /// first broken promise comes with a shortest story.
-fn explore(request: &Request, rules: Rules, luck: Luck) -> Explored {
+fn explore(request: &Request, rules: Rules<'_>, luck: Luck) -> Explored {
     let mut start = World::new(luck);
-    let asked = World::request(request);
+    let asked = World::request(request, start.tx);
     start
         .feed(rules, &asked, true)
         .expect("the request is taken on");
@@ -196,7 +283,7 @@ fn explore(request: &Request, rules: Rules, luck: Luck) -> Explored {
                 broken: Some((name, story)),
             };
         }
-        for (name, next) in moves(&world, rules) {
+        for (name, next) in moves(&world, request, rules) {
             if seen.insert(key(&next)) {
                 stories.push((at, name));
                 queue.push_back((stories.len() - 1, next));
@@ -210,23 +297,20 @@ fn explore(request: &Request, rules: Rules, luck: Luck) -> Explored {
 }
 
 /// The first promise that does not hold.
-fn broken(world: &World, request: &Request, rules: Rules) -> Option<&'static str> {
+fn broken(world: &World, request: &Request, rules: Rules<'_>) -> Option<&'static str> {
     let broken = INVARIANTS
         .iter()
         .find(|(_, holds)| !holds(world, request, rules));
     broken.map(|(promise, _)| *promise)
 }
 
-/// A world's name: two hashes of it.
-fn key(world: &World) -> (u64, u64) {
+/// A world's name: its hash. Two of some million worlds have the same one with a
+/// chance of less than one in a million.
+fn key(world: &World) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        salt.hash(&mut hasher);
-        world.hash(&mut hasher);
-        hasher.finish()
-    };
-    (half(0), half(1))
+    let mut hasher = DefaultHasher::new();
+    world.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The moves that led to a state.
@@ -248,8 +332,8 @@ fn story(stories: &[(usize, &'static str)], mut at: usize, world: &World) -> Str
 fn comes_to_rest(
     world: &World,
     request: &Request,
-    rules: Rules,
-    calm: &mut HashSet<(u64, u64)>,
+    rules: Rules<'_>,
+    calm: &mut HashSet<u64>,
 ) -> Option<&'static str> {
     let mut world = world.clone();
     let mut path = Vec::new();
@@ -282,9 +366,9 @@ fn comes_to_rest(
 }
 
 /// One thing happens by itself. Returns whether there was one.
-fn silently(w: &mut World, rules: Rules) -> bool {
+fn silently(w: &mut World, rules: Rules<'_>) -> bool {
     if w.rebooting {
-        w.boot(Choice::AsConfigured);
+        w.boot(rules, Start::WELL);
     } else if !w.settled || (w.restarting && w.worker.is_none()) {
         w.resume(rules);
     } else if let Some(worker) = &w.worker {
@@ -328,6 +412,13 @@ fn requests() -> Vec<(&'static str, Request)> {
             request(TrialKind::Boot, Confirm::Person { within }, 1),
         ),
         (
+            "live, refused, rejected",
+            Request {
+                if_refused: IfRefused::Reject,
+                ..request(TrialKind::Live, Confirm::Checks, 1)
+            },
+        ),
+        (
             "boot, deployer, 2 attempts",
             request(TrialKind::Boot, Confirm::Deployer { within }, 2),
         ),
@@ -339,7 +430,7 @@ fn every_promise_holds_in_every_state() {
     std::thread::scope(|scope| {
         for (name, request) in requests() {
             scope.spawn(move || {
-                let explored = explore(&request, engine::step, luck());
+                let explored = explore(&request, Rules::TRUE, Depth::of_this_run().luck());
                 println!("{name}: {} states", explored.states);
                 if let Some((promise, story)) = explored.broken {
                     panic!("{name}: {promise}\n{story}");
@@ -349,17 +440,28 @@ fn every_promise_holds_in_every_state() {
     });
 }
 
+/// Explores all requests with rules that were broken on purpose.
+fn is_caught(name: &str, rules: Rules<'_>, promise: &str) {
+    let caught = requests()
+        .into_iter()
+        .find_map(|(_, request)| explore(&request, rules, Depth::Shallow.luck()).broken);
+    let caught = caught.map(|(promise, _)| promise);
+    println!("{name}: {caught:?}");
+    assert!(
+        caught.is_some_and(|c| c.starts_with(promise)),
+        "{name}: {caught:?}"
+    );
+}
+
 #[test]
 fn broken_rules_are_caught() {
-    for (name, rules, promise) in mutants::MUTANTS {
-        let caught = requests()
-            .into_iter()
-            .find_map(|(_, request)| explore(&request, rules, luck()).broken);
-        let caught = caught.map(|(promise, _)| promise);
-        println!("{name}: {caught:?}");
-        assert!(
-            caught.is_some_and(|c| c.starts_with(promise)),
-            "{name}: {caught:?}"
-        );
+    let decide = boot::decide;
+    for (name, step, promise) in mutants::STEPS {
+        let step = &step;
+        is_caught(name, Rules { step, decide }, promise);
+    }
+    let step = &engine::step;
+    for (name, decide, promise) in mutants::DECISIONS {
+        is_caught(name, Rules { step, decide }, promise);
     }
 }

@@ -1,14 +1,18 @@
 //! Rules that were broken on purpose. Each must be caught, or the exploration
 //! proves nothing.
 
+use boot::{BootConfig, Choice, Decision, StateSector, decide};
 use engine::{
     Action, Event, Knowledge, Learned, Now, Outcome, Phase, Refusal, State, Step, Then, Trial, step,
 };
 
-use super::world::Rules;
+use super::loader::Decide;
 
-/// What is broken, the rules, and the promise that must not hold any more.
-pub const MUTANTS: [(&str, Rules, &str); 11] = [
+type Step4 = fn(&State, &Knowledge, &Now, &Event) -> Answer;
+
+/// What is broken, the transaction's rules, and the promise that must not hold any
+/// more.
+pub const STEPS: [(&str, Step4, &str); 11] = [
     ("keeps without anybody's word", keeps_without_word, "P2"),
     ("keeps without checks", keeps_unchecked, "P2"),
     ("forgets that it failed", forgets, "P4"),
@@ -20,6 +24,15 @@ pub const MUTANTS: [(&str, Rules, &str); 11] = [
     ("ignores that nobody confirmed", ignores_deadline, "P7"),
     ("ignores a reboot in a live trial", ignores_reboot, "P"),
     ("removes files of a version on trial", discards, "P5"),
+];
+
+/// The same of the boot loader's rule.
+pub const DECISIONS: [(&str, Decide, &str); 5] = [
+    ("boots a trial that it cannot count", uncounted, "P3"),
+    ("counts in memory only", never_counts, "P3"),
+    ("tries without attempts left", beyond_the_last, "P3"),
+    ("takes another configuration's sector", takes_foreign, "P"),
+    ("counts boots of the default", counts_default, "P6"),
 ];
 
 type Answer = Result<Step, Refusal>;
@@ -76,7 +89,10 @@ fn takes_on_bad(s: &State, k: &Knowledge, n: &Now, e: &Event) -> Answer {
 fn counts_anew(s: &State, k: &Knowledge, n: &Now, e: &Event) -> Answer {
     let mut step = step(s, k, n, e)?;
     if let (Event::Resumed(_), Some(Phase::Trial(_))) = (e, phase(&step.state)) {
-        let again = Phase::Activating { reboot: true };
+        let again = Phase::Activating {
+            reboot: true,
+            again: false,
+        };
         step.state = with_phase(&step.state, |phase| *phase = again.clone());
         step.actions = vec![Action::Activate];
     }
@@ -149,4 +165,51 @@ fn discards(s: &State, k: &Knowledge, n: &Now, e: &Event) -> Answer {
         step.actions.insert(0, Action::Discard);
     }
     Ok(step)
+}
+
+fn uncounted(c: &BootConfig, s: Option<&StateSector>, writable: bool) -> Decision {
+    let decision = decide(c, s, true);
+    Decision {
+        sector_after: if writable {
+            decision.sector_after
+        } else {
+            s.cloned()
+        },
+        ..decision
+    }
+}
+
+fn never_counts(c: &BootConfig, s: Option<&StateSector>, writable: bool) -> Decision {
+    Decision {
+        sector_after: s.cloned(),
+        ..decide(c, s, writable)
+    }
+}
+
+fn beyond_the_last(c: &BootConfig, s: Option<&StateSector>, writable: bool) -> Decision {
+    let one = s
+        .filter(|s| s.left == 0 && s.config == c.id())
+        .map(|s| StateSector {
+            left: 1,
+            ..s.clone()
+        });
+    decide(c, one.as_ref().or(s), writable)
+}
+
+fn takes_foreign(c: &BootConfig, s: Option<&StateSector>, writable: bool) -> Decision {
+    let ours = s.map(|s| StateSector {
+        config: c.id(),
+        ..s.clone()
+    });
+    decide(c, ours.as_ref(), writable)
+}
+
+fn counts_default(c: &BootConfig, s: Option<&StateSector>, writable: bool) -> Decision {
+    let mut decision = decide(c, s, writable);
+    if let (Choice::Entry(_), Some(after), true) =
+        (decision.entry, &mut decision.sector_after, writable)
+    {
+        after.left = after.left.saturating_sub(1);
+    }
+    decision
 }

@@ -192,7 +192,8 @@ impl KernelArgs {
     }
 
     /// The arguments left when each of `other`'s takes one of its kind away.
-    fn without(&self, other: &Self) -> Self {
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
         let mut taken = other.0.clone();
         let keep = |arg: &&String| match taken.iter().position(|t| t == *arg) {
             Some(at) => {

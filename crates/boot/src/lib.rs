@@ -12,6 +12,7 @@
 //! | [`config`] | a published boot configuration: entries and a trial |
 //! | [`decide`](mod@decide) | the rule: which entry boots, and what the sector says then |
 //! | [`grub`] | GRUB scripts that follow the rule |
+//! | [`systemd_boot`] | the files and the variable that systemd-boot goes by |
 
 pub mod bls;
 pub mod config;
@@ -19,6 +20,7 @@ pub mod decide;
 pub mod grub;
 pub mod kargs;
 pub mod sector;
+pub mod systemd_boot;
 
 pub use bls::BlsEntry;
 pub use config::{BootConfig, ConfigError, ConfigId, Entry, FileDigest, Trial};

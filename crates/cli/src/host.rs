@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use engine::{Host, Knowledge, TrialKind, VersionId};
 use health::{Baseline, Checks, Report, Stage};
 use image::ImageHost;
+use machine::LastWords;
 use monitor::Monitor;
 use nix::NixHost;
 
@@ -46,9 +47,13 @@ impl AnyHost {
     /// be switched as it runs; its boot loaders boot a version on trial once.
     pub fn usual_policy(&self) -> agent::Policy {
         let mut policy = agent::Policy::default();
-        if let Self::Nix(_) = self {
-            policy.upgrade.kind = TrialKind::Live;
-            policy.upgrade.attempts = 1;
+        match self {
+            Self::Nix(_) => {
+                policy.upgrade.kind = TrialKind::Live;
+                policy.upgrade.attempts = 1;
+            }
+            Self::Image(host) if host.boots_trials_once() => policy.upgrade.attempts = 1,
+            Self::Image(_) => {}
         }
         policy
     }
@@ -87,6 +92,45 @@ impl AnyHost {
         match self {
             Self::Image(host) => Ok(host.start_supervisor()?),
             Self::Nix(host) => Ok(host.start_supervisor()?),
+        }
+    }
+
+    /// What the kernel said last in a boot that came to no good end.
+    pub fn last_words(&mut self, since: u64, not_of: Option<&str>) -> Option<LastWords> {
+        match self {
+            Self::Image(host) => host.machine().last_words(since, not_of),
+            Self::Nix(_) => None,
+        }
+    }
+
+    /// The versions that are kept on it, each once.
+    pub fn kept(&self) -> anyhow::Result<Vec<VersionId>> {
+        let mut kept: Vec<VersionId> = match self {
+            Self::Image(host) => {
+                let deployments = host.sysroot().deployments()?;
+                let version = |d: &sysroot::Deployment| image::source::version(&d.id.checksum);
+                deployments.iter().map(version).collect()
+            }
+            Self::Nix(host) => {
+                let generations = host.overview()?.generations;
+                generations.into_iter().map(|g| g.version).collect()
+            }
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        kept.retain(|version| seen.insert(version.clone()));
+        Ok(kept)
+    }
+
+    /// The one kept version whose name, as shown, begins so.
+    pub fn kept_named(&self, name: &str) -> anyhow::Result<VersionId> {
+        let mut kept = self.kept()?;
+        kept.retain(|v| v.as_str().starts_with(name) || v.short().starts_with(name));
+        match kept.as_slice() {
+            [version] => Ok(version.clone()),
+            [] => {
+                anyhow::bail!("no version on this host begins with `{name}`; see `backstop status`")
+            }
+            _ => anyhow::bail!("`{name}` is the beginning of several versions on this host"),
         }
     }
 

@@ -9,11 +9,12 @@ use engine::{
     BootId, Deadman, Host, HostResult, Job, Knowledge, Now, Preflight, Running, Transaction,
     TrialKind, VersionId,
 };
-use machine::{Machine, Systemd};
+use machine::{Machine, Offline, Systemd};
 use monitor::Monitor;
 use ostree::PullOptions;
 use sysroot::{
-    BootOrder, Deployment, DeploymentId, StageKargs, StageRequest, Standing, Sysroot, TrialEntry,
+    BootOrder, Deployment, DeploymentId, Loader, StageKargs, StageRequest, Standing, Sysroot,
+    TrialEntry,
 };
 
 use crate::live::LiveTrial;
@@ -31,21 +32,33 @@ pub struct ImageHost {
     fs: Arc<dyn Fs>,
     sysroot: Sysroot,
     machine: Box<dyn Machine>,
+    offline: bool,
 }
 
 impl ImageHost {
-    /// Opens the host whose sysroot is at `path`: `/` for the running system, or
-    /// the directory of a [`Directory`] machine.
+    /// Opens the host whose sysroot is at `path`: `/` for the running system, the
+    /// directory of a [`Directory`] machine, or where the disk of a machine that is
+    /// off is mounted.
     ///
     /// # Errors
     /// There is no sysroot.
     pub fn open(fs: Arc<dyn Fs>, path: &Path) -> Result<Self> {
-        let machine: Box<dyn Machine> = if Directory::is_one(path) {
-            Box::new(Directory::open(fs.clone(), path)?)
-        } else {
-            Box::new(Systemd::new(fs.clone()))
-        };
-        Self::over(fs, path, machine)
+        if Directory::is_one(path) {
+            let machine = Directory::open(fs.clone(), path)?;
+            return Self::over(fs, path, Box::new(machine));
+        }
+        let mut host = Self::over(fs.clone(), path, Box::new(Systemd::new(fs.clone())))?;
+        if path != Path::new("/") && host.sysroot.booted_at(Path::new("/"))?.is_none() {
+            host.machine = Box::new(Offline::new(fs));
+            host.offline = true;
+        }
+        Ok(host)
+    }
+
+    /// Whether the machine is off, and this is another system.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.offline
     }
 
     /// The host whose sysroot is at `path`, on another machine.
@@ -58,6 +71,7 @@ impl ImageHost {
             fs,
             sysroot,
             machine,
+            offline: false,
         })
     }
 
@@ -77,16 +91,30 @@ impl ImageHost {
         &mut *self.machine
     }
 
-    /// The deployment that was booted.
+    /// The deployment that was booted; of a machine that is off, the one that boots
+    /// when nothing is on trial.
     ///
     /// # Errors
     /// What runs is no deployment of this sysroot.
     pub fn booted(&self) -> Result<DeploymentId> {
+        if self.offline {
+            let default = self.sysroot.published()?.order.good.into_iter().next();
+            return default.ok_or_else(|| Error::NotDeployed {
+                sysroot: self.sysroot.path().to_owned(),
+            });
+        }
         let root = self.machine.booted_root()?;
         let booted = self.sysroot.booted_at(&root)?;
         booted.ok_or_else(|| Error::NotDeployed {
             sysroot: self.sysroot.path().to_owned(),
         })
+    }
+
+    /// Whether its boot loader boots a version on trial once, and not more often.
+    #[must_use]
+    pub fn boots_trials_once(&self) -> bool {
+        let settings = self.sysroot.boot_settings();
+        settings.is_ok_and(|s| s.loader == Loader::SystemdBoot)
     }
 
     /// The checks of what runs now.
@@ -143,6 +171,25 @@ impl ImageHost {
         let good = self.sysroot.published()?.order.good;
         let versions = good.iter().map(|id| version(&id.checksum));
         Ok(versions.into_iter().find(|version| version != running))
+    }
+
+    /// Makes a version that is kept the default of a machine that is off. Nothing is
+    /// on trial then, and what was the default boots by hand only.
+    ///
+    /// # Errors
+    /// It has no deployment, or the disk's.
+    pub fn set_default(
+        &self,
+        version: &VersionId,
+        knowledge: &Knowledge,
+        monitor: &dyn Monitor,
+    ) -> Result<()> {
+        let target = self.find(version)?.id;
+        let before = self.sysroot.published()?.order.good.into_iter().next();
+        let bad = before.filter(|id| *id != target);
+        let order = self.order(&[&target], bad.as_ref(), knowledge)?;
+        self.sysroot.publish(&order, monitor)?;
+        Ok(())
     }
 
     /// The deployment to go back to: the booted one if it is of that version, else
@@ -322,9 +369,12 @@ impl ImageHost {
     fn put_back(&mut self, job: Job<'_>, monitor: &dyn Monitor) -> Result<()> {
         let previous = self.previous(&job.transaction.previous)?;
         let target = self.find(job.transaction.target()).ok().map(|d| d.id);
-        if self.sysroot.published()?.order.trial.is_some() {
-            // One sector, before anything that may take longer or fail.
-            self.sysroot.set_attempts(0)?;
+        if self.sysroot.published()?.order.trial.is_some()
+            // One sector, before anything that may take longer or fail. A disk that fails
+            // just there must not stand in the way: what is published next has no trial.
+            && let Err(e) = self.sysroot.set_attempts(0)
+        {
+            monitor.note(&format!("cannot take the attempts away: {e}"));
         }
         let bad = target.as_ref().filter(|id| **id != previous);
         let order = self.order(&[&previous], bad, job.knowledge)?;

@@ -1,7 +1,7 @@
 //! The machine under a host: what runs, what boots, timers, and who is connected.
 //!
 //! Both kinds of host stand on a [`Machine`]. [`Systemd`] is the real one, and
-//! [`Detached`] does where systemd does not run; a test or a demonstration brings
+//! [`Detached`] does where systemd does not run, [`Offline`] where the machine is off; a test or a demonstration brings
 //! its own.
 
 use std::fmt::Debug;
@@ -14,12 +14,16 @@ mod etc;
 mod eviction;
 mod facts;
 mod guard;
+mod last_words;
+mod offline;
 pub mod processes;
 mod systemd;
 
 pub use connection::{Connection, connection};
 pub use detached::Detached;
 pub use eviction::evict;
+pub use last_words::LastWords;
+pub use offline::Offline;
 pub use systemd::Systemd;
 
 /// A failure of the machine.
@@ -124,6 +128,11 @@ pub trait Machine: Debug + Send {
     /// # Errors
     /// It was refused.
     fn reboot(&mut self, force: bool) -> Result<()>;
+    /// What the kernel said last in a boot that came to no good end: one that began
+    /// after `since` (seconds since 1970) and is not the one with the id `not_of`.
+    fn last_words(&self, _since: u64, _not_of: Option<&str>) -> Option<LastWords> {
+        None
+    }
     /// The root directory of what was booted. A live switch does not change it.
     /// # Errors
     /// It can't be told.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use durable::Fs;
 
 use crate::guard::Guard;
-use crate::{LiveSwitch, Machine, MachineError, Result, etc, facts};
+use crate::{LastWords, LiveSwitch, Machine, MachineError, Result, etc, facts};
 
 /// The unit that drives an open transaction; it ships with the tree.
 const SUPERVISOR: &str = "backstop-supervise.service";
@@ -231,6 +231,10 @@ impl Machine for Systemd {
             &["reboot", "--no-block"]
         };
         run("reboot", "systemctl", arguments)
+    }
+
+    fn last_words(&self, since: u64, not_of: Option<&str>) -> Option<LastWords> {
+        LastWords::find(&*self.fs, since, not_of)
     }
 
     fn booted_root(&self) -> Result<PathBuf> {

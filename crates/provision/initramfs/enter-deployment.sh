@@ -20,7 +20,8 @@ backstop_argument() {
 }
 
 # During a trial something must reset a machine that hangs. Arms the first watchdog there is:
-# the kernel's own one where no hardware has any. The next to feed it is systemd.
+# the kernel's own one where no hardware has any. Called first of all and again when the root
+# filesystem is there: each time it counts anew. The next to feed it is systemd.
 backstop_watchdog() {
     case $(backstop_argument backstop.trial):$(backstop_argument systemd.watchdog_sec) in
     :* | *: | *:0) return 0 ;;
@@ -31,6 +32,12 @@ backstop_watchdog() {
     done
     # Closed without a farewell it goes on counting. Busy means that somebody feeds it.
     [ -c /dev/watchdog ] && (true >/dev/watchdog) 2>/dev/null
+    return 0
+}
+
+# What the kernel says last should outlive a panic: the firmware keeps it, where it can.
+backstop_store() {
+    [ -z "$(backstop_argument backstop.trial)" ] || modprobe -q efi_pstore 2>/dev/null
     return 0
 }
 

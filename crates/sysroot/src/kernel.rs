@@ -153,7 +153,8 @@ impl Kernel {
     }
 }
 
-fn copy(fs: &dyn Fs, from: &Path, to: &Path) -> durable::Result<()> {
+/// Copies a file to a new one.
+pub(crate) fn copy(fs: &dyn Fs, from: &Path, to: &Path) -> durable::Result<()> {
     let mut source = fs.open(from).doing("open", from)?;
     let mut copy = fs.create(to, 0o644).doing("create", to)?;
     io::copy(&mut source, &mut copy).doing("write", to)?;

@@ -39,7 +39,13 @@ pub(crate) struct Installed {
 
 impl Sysroot {
     /// The entries of an order, the default first, with their kernels installed.
-    pub(crate) fn plan_entries(&self, order: &BootOrder, version: u8) -> Result<Vec<Planned>> {
+    /// `kargs` are one deployment's new kernel arguments.
+    pub(crate) fn plan_entries(
+        &self,
+        order: &BootOrder,
+        version: u8,
+        kargs: Option<(&DeploymentId, &KernelArgs)>,
+    ) -> Result<Vec<Planned>> {
         let listed: BTreeMap<_, _> = self
             .entries()?
             .into_iter()
@@ -54,7 +60,11 @@ impl Sysroot {
             let next = serials.entry(key).or_default();
             let bootserial = *next;
             *next += 1;
-            planned.push(self.planned(id, kernel, bootserial, version)?);
+            let kargs = match kargs.filter(|(of, _)| *of == id) {
+                Some((_, kargs)) => kargs.clone(),
+                None => self.deployment(id)?.kargs,
+            };
+            planned.push(self.planned(id, kernel, (bootserial, version), kargs)?);
         }
         Ok(planned)
     }
@@ -63,10 +73,10 @@ impl Sysroot {
         &self,
         id: &DeploymentId,
         kernel: Installed,
-        bootserial: u32,
-        version: u8,
+        (bootserial, version): (u32, u8),
+        kargs: KernelArgs,
     ) -> Result<Planned> {
-        let mut options = self.deployment(id)?.kargs;
+        let mut options = kargs;
         let link = format!(
             "ostree=/ostree/boot.{version}/{}/{}/{bootserial}",
             id.stateroot, kernel.bootcsum

@@ -17,8 +17,9 @@ use durable::{Attributes, Doing, Fs};
 use monitor::{Monitor, Progress, Unit};
 
 use crate::deployment::{DeploymentId, Standing};
-use crate::order::{BootOrder, ORDER_NAME, Published, to_text};
+use crate::order::{BootOrder, ORDER_NAME, Published, TrialEntry, to_text};
 use crate::planned::Planned;
+use crate::state::Loader;
 use crate::sysroot::Sysroot;
 use crate::{Error, Result};
 
@@ -40,10 +41,23 @@ impl Sysroot {
     /// An order without a good deployment, a default or trial that is not there or
     /// has no kernel, no state sector to count in, or the disk's.
     pub fn publish(&self, order: &BootOrder, monitor: &dyn Monitor) -> Result<ConfigId> {
+        self.publish_with(order, None, monitor)
+    }
+
+    /// The same, with other kernel arguments for one of the deployments.
+    pub(crate) fn publish_with(
+        &self,
+        order: &BootOrder,
+        kargs: Option<(&DeploymentId, &KernelArgs)>,
+        monitor: &dyn Monitor,
+    ) -> Result<ConfigId> {
         order.check()?;
         let _lock = self.lock()?;
+        self.check_attempts(order)?;
         let order = &self.without_unbootable(order, monitor)?;
-        if let Some(config) = self.stands(order) {
+        if kargs.is_none()
+            && let Some(config) = self.stands(order)
+        {
             self.reach_disk()?;
             self.settle_switch()?;
             return Ok(config);
@@ -51,7 +65,7 @@ impl Sysroot {
         self.settle_switch()?;
         let version = self.boot_version()?.map_or(1, |v| v ^ 1);
         step(monitor, 0);
-        let planned = self.plan_entries(order, version)?;
+        let planned = self.plan_entries(order, version, kargs)?;
         step(monitor, 1);
         self.write_links(version, &planned)?;
         let config = boot_config(order, &planned)?;
@@ -64,6 +78,9 @@ impl Sysroot {
             // A damaged repository must not stand in the way of going back.
             monitor.note(&format!("cannot keep the commits from being pruned: {e}"));
         }
+        if let Some(esp) = self.esp(&self.boot_settings()?)? {
+            esp.write(&config, self.boot_config().ok().as_ref())?;
+        }
         step(monitor, 2);
         self.reach_disk()?;
         step(monitor, 3);
@@ -71,6 +88,18 @@ impl Sysroot {
         step(monitor, 4);
         self.tidy_up(version, &config, monitor);
         Ok(config.id())
+    }
+
+    /// systemd-boot boots a trial once.
+    fn check_attempts(&self, order: &BootOrder) -> Result<()> {
+        let once = self.boot_settings()?.loader == Loader::SystemdBoot;
+        let often = |trial: &TrialEntry| trial.attempts > boot::systemd_boot::ATTEMPTS;
+        match once && order.trial.as_ref().is_some_and(often) {
+            true => Err(Error::Order(
+                "systemd-boot boots a version on trial once: more attempts cannot be had",
+            )),
+            false => Ok(()),
+        }
     }
 
     fn without_unbootable(&self, order: &BootOrder, monitor: &dyn Monitor) -> Result<BootOrder> {
@@ -205,7 +234,13 @@ impl Sysroot {
     /// have died before the switch was in its place.
     pub(crate) fn settle_switch(&self) -> Result<()> {
         let boot = self.layout().boot();
-        Ok(self.fs().checkpoint(&boot).doing("checkpoint", &boot)?)
+        self.fs().checkpoint(&boot).doing("checkpoint", &boot)?;
+        if let Some(esp) = self.esp(&self.boot_settings()?)?
+            && let Ok(config) = self.boot_config()
+        {
+            esp.settle(&config)?;
+        }
+        Ok(())
     }
 
     /// The moment from which on the new order counts. The switch puts all of
@@ -216,11 +251,15 @@ impl Sysroot {
         }
         let target = format!("loader.{version}");
         let loader = self.layout().loader();
-        Ok(durable::switch_symlink(
-            self.fs(),
-            Path::new(&target),
-            &loader,
-        )?)
+        durable::switch_symlink(self.fs(), Path::new(&target), &loader)?;
+        let Some(esp) = self.esp(&self.boot_settings()?)? else {
+            return Ok(());
+        };
+        esp.set_default(config.id())?;
+        match config.trial() {
+            Some(_) => esp.arm(config.id()),
+            None => esp.disarm(),
+        }
     }
 
     /// What nothing depends on: the new order counts already, so a failure here

@@ -192,7 +192,7 @@ impl Sysroot {
     }
 
     /// The default kernel arguments of the image in a deployment's tree.
-    fn image_kargs(&self, tree: &Path) -> Result<KernelArgs> {
+    pub(crate) fn image_kargs(&self, tree: &Path) -> Result<KernelArgs> {
         let fs = self.fs();
         let dir = tree.join(kargs::DEFAULTS_DIR);
         let entries = match fs.read_dir(&dir) {

@@ -7,17 +7,46 @@ use boot::{ConfigId, StateSector};
 use durable::Doing;
 use serde::{Deserialize, Serialize};
 
+use crate::esp::Esp;
 use crate::sysroot::Sysroot;
 use crate::{Error, Result};
 
 /// Which bootloader reads what is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Loader {
     /// GRUB.
     Grub,
+    /// systemd-boot, with kernels and entries on the EFI system partition. The state
+    /// sector is there too; a trial is armed by an EFI variable, and booted once.
+    SystemdBoot,
     /// None: something else decides by [`Sysroot::simulate_boot`].
     None,
+}
+
+impl Loader {
+    /// What it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Grub => "GRUB",
+            Self::SystemdBoot => "systemd-boot",
+            Self::None => "none",
+        }
+    }
+
+    /// What this loader cannot do for a host that GRUB, as backstop installs it, does.
+    #[must_use]
+    pub fn limits(self) -> &'static [&'static str] {
+        match self {
+            Self::Grub | Self::None => &[],
+            Self::SystemdBoot => &[
+                "a version on trial is booted once, not several times",
+                "a damaged kernel is not noticed when it is loaded, and may hang until power-off",
+                "if the default does not load, no older version is booted by itself",
+            ],
+        }
+    }
 }
 
 /// How a host boots: `ostree/backstop/boot.toml`.
@@ -100,10 +129,27 @@ impl Sysroot {
         let Ok(bytes) = durable::read_bounded(self.fs(), &path, 2 * SIZE as u64) else {
             return Err(Error::Sector { path, source: None });
         };
-        StateSector::parse(&bytes).map_err(|source| Error::Sector {
+        let parsed = StateSector::parse(&bytes);
+        let mut sector = parsed.map_err(|source| Error::Sector {
             path,
             source: Some(source),
-        })
+        })?;
+        if let Some(esp) = self.esp(&self.boot_settings()?)?
+            && !esp.is_armed(sector.config)
+        {
+            // systemd-boot counts by forgetting the variable.
+            sector.left = 0;
+        }
+        Ok(sector)
+    }
+
+    /// The EFI system partition, where systemd-boot reads it.
+    pub(crate) fn esp(&self, settings: &BootSettings) -> Result<Option<Esp<'_>>> {
+        if settings.loader != Loader::SystemdBoot {
+            return Ok(None);
+        }
+        let sector = self.path().join(&settings.state_sector);
+        Esp::of(self.fs(), self.layout(), &sector).map(Some)
     }
 
     /// Sets the attempts left of the trial that is published.
@@ -114,7 +160,15 @@ impl Sysroot {
         let _lock = self.lock()?;
         let published = self.published()?;
         match (published.config, published.order.trial) {
-            (Some(config), Some(_)) => self.write_sector(&StateSector::fresh(config, left)),
+            (Some(config), Some(_)) => {
+                if let Some(esp) = self.esp(&self.boot_settings()?)? {
+                    match left {
+                        0 => esp.disarm()?,
+                        _ => esp.arm(config)?,
+                    }
+                }
+                self.write_sector(&StateSector::fresh(config, left))
+            }
             _ => Err(Error::Order("no deployment is on trial in it")),
         }
     }
@@ -129,8 +183,8 @@ impl Sysroot {
             return Ok(durable::overwrite_in_place(fs, &path, &sector.encode())?);
         }
         let mounted = path.parent().is_some_and(|dir| fs.metadata(dir).is_ok());
-        if settings.loader == Loader::Grub && !mounted {
-            // A file in an empty mount point is none that GRUB will ever read.
+        if settings.loader != Loader::None && !mounted {
+            // A file in an empty mount point is none that a boot loader will ever read.
             return Err(Error::Sector { path, source: None });
         }
         self.make_sector(sector)

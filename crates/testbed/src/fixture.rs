@@ -10,6 +10,7 @@ use monitor::Monitor;
 use ostree::{Checksum, CommitOptions, Metadata, Repo, RepoMode, Value};
 use provision::disk::{self, InstallOptions, Target};
 use provision::tree::{self, Initramfs, PrepareOptions};
+use sysroot::Loader;
 
 use crate::cache::Cache;
 use crate::error::Doing;
@@ -122,13 +123,27 @@ impl Fixture {
     /// # Errors
     /// Missing packages, no root rights, the disk's.
     pub fn image(&self, rev: &str, name: &str, monitor: &dyn Monitor) -> Result<PathBuf> {
+        self.image_with(Loader::Grub, rev, name, monitor)
+    }
+
+    /// The same, with this boot loader.
+    ///
+    /// # Errors
+    /// As [`image`](Self::image).
+    pub fn image_with(
+        &self,
+        loader: Loader,
+        rev: &str,
+        name: &str,
+        monitor: &dyn Monitor,
+    ) -> Result<PathBuf> {
         let image = self.dir.join(name);
         let target = Target::Disk {
             path: image.clone(),
             size: disk::DEFAULT_IMAGE_SIZE,
             overwrite: false,
         };
-        self.install(rev, target, monitor)?;
+        self.install(rev, loader, target, monitor)?;
         Ok(image)
     }
 
@@ -138,11 +153,17 @@ impl Fixture {
     /// The disk's.
     pub fn sysroot(&self, rev: &str, name: &str, monitor: &dyn Monitor) -> Result<PathBuf> {
         let dir = self.dir.join(name);
-        self.install(rev, Target::Directory(dir.clone()), monitor)?;
+        self.install(rev, Loader::None, Target::Directory(dir.clone()), monitor)?;
         Ok(dir)
     }
 
-    fn install(&self, rev: &str, target: Target, monitor: &dyn Monitor) -> Result<()> {
+    fn install(
+        &self,
+        rev: &str,
+        loader: Loader,
+        target: Target,
+        monitor: &dyn Monitor,
+    ) -> Result<()> {
         let options = InstallOptions {
             repo: self.repo.path().to_owned(),
             rev: rev.to_owned(),
@@ -150,6 +171,7 @@ impl Fixture {
             stateroot: STATEROOT.into(),
             kargs: KARGS.iter().map(|k| (*k).to_owned()).collect(),
             serial: Some(SERIAL),
+            loader,
             target,
         };
         disk::plan(&*self.fs, &options)?.apply(&self.fs, monitor)?;

@@ -18,6 +18,7 @@ pub mod console;
 pub mod debian;
 mod error;
 pub mod fixture;
+mod initramfs;
 pub mod kvm;
 pub mod machine;
 pub mod nixos;

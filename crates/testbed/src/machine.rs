@@ -55,6 +55,9 @@ pub struct MachineOptions {
     pub kvm: bool,
     /// Let the guest reach the network outside.
     pub outside: bool,
+    /// The firmware's variables to begin with, instead of none: a file that
+    /// [`Machine::save_variables`] made.
+    pub efi_variables: Option<PathBuf>,
     /// Start this kernel instead of what the disk says.
     pub direct: Option<DirectKernel>,
     /// Further arguments for QEMU.
@@ -75,6 +78,7 @@ impl MachineOptions {
             memory_mib: 1024,
             kvm: false,
             outside: false,
+            efi_variables: None,
             direct: None,
             more_arguments: Vec::new(),
         }
@@ -107,7 +111,9 @@ impl Machine {
         std::fs::create_dir_all(&options.logs).doing("create", &options.logs)?;
         if options.firmware == Firmware::Efi {
             let vars = dir.path().join("vars.fd");
-            std::fs::copy(qemu::OVMF_VARS, &vars).doing("copy", Path::new(qemu::OVMF_VARS))?;
+            let empty = Path::new(qemu::OVMF_VARS);
+            let from = options.efi_variables.as_deref().unwrap_or(empty);
+            std::fs::copy(from, &vars).doing("copy", from)?;
         }
         let port = free_port()?;
         let control = dir.path().join("ssh");
@@ -233,6 +239,15 @@ impl Machine {
             }
             std::thread::sleep(POLL);
         }
+    }
+
+    /// Keeps the firmware's variables of a machine that is off.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn save_variables(&self, to: &Path) -> Result<()> {
+        let vars = self.dir.path().join("vars.fd");
+        std::fs::copy(&vars, to).doing("copy", &vars).map(drop)
     }
 
     /// Stops it at once, without a word to the guest. What the guest wrote is

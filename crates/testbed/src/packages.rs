@@ -57,6 +57,10 @@ pub const DISK: &[Need] = &[
     program("grub-emu", "grub-emu"),
     file("grub-pc-bin", "/usr/lib/grub/i386-pc/boot.img"),
     file("grub-efi-amd64-bin", "/usr/lib/grub/x86_64-efi/linux.mod"),
+    file(
+        "systemd-boot-efi",
+        "/usr/lib/systemd/boot/efi/systemd-bootx64.efi",
+    ),
 ];
 
 /// For booting a disk image.
@@ -64,6 +68,13 @@ pub const MACHINE: &[Need] = &[
     program("qemu-system-x86", "qemu-system-x86_64"),
     file("ovmf", crate::qemu::OVMF_CODE),
     program("openssh-client", "ssh"),
+];
+
+/// For damaging a disk image, and looking into what is on it.
+pub const DAMAGE: &[Need] = &[
+    program("e2fsprogs", "debugfs"),
+    program("mtools", "mtype"),
+    program("cpio", "cpio"),
 ];
 
 /// For booting a deployment in a container.

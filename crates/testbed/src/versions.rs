@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::error::Doing;
-use crate::{Result, program};
+use crate::{Result, initramfs, program};
 
 /// What is wrong with a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,11 @@ pub enum Recipe {
     /// The network interface gets an address and a route of another network, so
     /// nobody reaches the host, and it can't tell.
     NoNetwork,
+    /// Nothing, and its initramfs is its own, so that it shares no file in `/boot` with
+    /// another version.
+    OwnInitramfs,
+    /// The initramfs never mounts the root filesystem, and waits for ever.
+    StuckInInitramfs,
     /// Nothing, and it differs from others in sshd's configuration only, so it can be
     /// tried without a reboot.
     Configured,
@@ -64,6 +69,15 @@ pub fn derive(from: &Path, to: &Path, number: u32, recipe: Recipe) -> Result<()>
             "usr/etc/systemd/network/20-wired.network",
             WRONG_NETWORK,
             0o644,
+        ),
+        Recipe::OwnInitramfs => {
+            initramfs::extend(to, "etc/testbed-version", &format!("{number}\n"))
+        }
+        // What runs before the root filesystem is looked for.
+        Recipe::StuckInInitramfs => initramfs::extend(
+            to,
+            "scripts/init-premount/ORDER",
+            "echo 'the initramfs waits for ever' >/dev/console\nwhile :; do sleep 60; done\n",
         ),
         Recipe::Configured => configure(to, &format!("# version {number}\n")),
         Recipe::Misconfigured => configure(to, "NoSuchOption yes\n"),

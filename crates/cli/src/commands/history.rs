@@ -2,9 +2,11 @@
 
 use anyhow::Context;
 use clap::Args;
+use durable::RealFs;
 use engine::{Chronicle, Record, TxId};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use machine::LastWords;
 
 use crate::args::Global;
 use crate::exit::Ended;
@@ -32,6 +34,10 @@ pub fn run(args: HistoryArgs, global: &Global, out: &mut Output) -> anyhow::Resu
             let one = all.iter().find(|one| one.id == id);
             let one = one.with_context(|| format!("there was no upgrade {id}"))?;
             detail(one, &records, out)?;
+            let memory = session.host.memory(&global.sysroot);
+            if let Some(words) = LastWords::kept(&RealFs, &memory, id.0) {
+                last_words(&words, out)?;
+            }
         }
         None => table(&all[all.len().saturating_sub(args.last)..], out)?,
     }
@@ -97,6 +103,16 @@ fn detail(one: &Chronicle, records: &[Record], out: &mut Output) -> anyhow::Resu
         out.line(&format!("  {since:>5} s  {}", timeline::line(record)))?;
         out.json(record)?;
     }
+    Ok(())
+}
+
+/// What the kernel said last.
+fn last_words(words: &LastWords, out: &mut Output) -> anyhow::Result<()> {
+    out.line(&format!("The kernel's last words, from {}:", words.from))?;
+    for line in &words.lines {
+        out.line(&format!("  {line}"))?;
+    }
+    out.json(&serde_json::json!({ "last_words": words.lines, "from": words.from }))?;
     Ok(())
 }
 

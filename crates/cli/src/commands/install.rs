@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use durable::{Fs, RealFs};
 use image::Source;
 use provision::disk::{self, InstallOptions, Target};
+use sysroot::Loader;
 
 use crate::args::Global;
 use crate::exit::Ended;
@@ -41,9 +42,30 @@ pub struct InstallArgs {
     /// Let the boot loader use a serial console at this speed
     #[arg(long, value_name = "BAUD")]
     serial: Option<u32>,
+    /// What boots the disk
+    #[arg(long, value_enum, value_name = "LOADER", default_value = "grub")]
+    bootloader: Bootloader,
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+/// What boots a disk.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Bootloader {
+    /// GRUB, by BIOS and UEFI: several attempts, and a digest of what it loads
+    Grub,
+    /// systemd-boot, by UEFI: one attempt
+    SystemdBoot,
+}
+
+impl From<Bootloader> for Loader {
+    fn from(bootloader: Bootloader) -> Self {
+        match bootloader {
+            Bootloader::Grub => Self::Grub,
+            Bootloader::SystemdBoot => Self::SystemdBoot,
+        }
+    }
 }
 
 /// Runs the command.
@@ -65,6 +87,7 @@ pub fn run(args: InstallArgs, global: &Global, out: &mut Output) -> anyhow::Resu
         stateroot: args.stateroot,
         kargs: args.kargs,
         serial: args.serial,
+        loader: args.bootloader.into(),
         target,
     };
     let plan = disk::plan(&*fs, &options)?;

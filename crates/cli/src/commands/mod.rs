@@ -17,7 +17,9 @@ mod forgive;
 mod health;
 mod history;
 mod install;
+mod kargs;
 mod nix;
+mod pin;
 mod power_cycle;
 mod repo;
 mod rollback;
@@ -50,6 +52,12 @@ pub enum Command {
     History(history::HistoryArgs),
     /// Let a version that failed be tried again
     Forgive(forgive::ForgiveArgs),
+    /// Keep a version over every cleaning up
+    Pin(pin::PinArgs),
+    /// Let cleaning up remove a version again
+    Unpin(pin::PinArgs),
+    /// Show and change kernel arguments: the image's and this host's
+    Kargs(kargs::KargsArgs),
     /// The actions of `nixos-rebuild`, under their names, as trials
     #[command(subcommand)]
     Nix(nix::NixCommand),
@@ -102,6 +110,9 @@ pub fn run(args: Args, out: &mut Output) -> anyhow::Result<Ended> {
         Command::Check(args) => check::run(args, global, out),
         Command::History(args) => history::run(args, global, out),
         Command::Forgive(args) => forgive::run(args, global, out),
+        Command::Pin(args) => pin::run(args, true, global, out),
+        Command::Unpin(args) => pin::run(args, false, global, out),
+        Command::Kargs(args) => kargs::run(args, global, out),
         Command::Nix(command) => nix::run(command, global, out),
         Command::Install(args) => install::run(args, global, out),
         Command::Fleet(args) => fleet::run(args, global, out),

@@ -16,12 +16,19 @@ use crate::session::Session;
 #[derive(Debug, Serialize)]
 struct Status {
     host: String,
+    /// The host is off, and its disk is looked at from another system: what it runs is
+    /// then what it boots when nothing is on trial.
+    offline: bool,
     /// What was booted.
     running: VersionId,
     /// What is active: the same, or what was activated live since.
     active: VersionId,
     attempts_left: Option<u8>,
     under_way: Option<Open>,
+    /// What boots it.
+    loader: &'static str,
+    /// What that loader cannot do.
+    limits: &'static [&'static str],
     deployments: Vec<Row>,
 }
 
@@ -32,6 +39,7 @@ struct Row {
     stateroot: String,
     booted: bool,
     boots: String,
+    pinned: bool,
     known: String,
 }
 
@@ -71,13 +79,18 @@ fn image(host: &mut ImageHost, memory: &Memory, out: &mut Output) -> anyhow::Res
     let now = host.now().map_err(crate::session::as_anyhow)?;
     let booted = host.booted()?;
     let deployments = host.sysroot().deployments()?;
-    let rows = deployments.iter().map(|d| row(d, d.id == booted, memory));
+    let runs = |d: &Deployment| !host.is_offline() && d.id == booted;
+    let rows = deployments.iter().map(|d| row(d, runs(d), memory));
+    let loader = host.sysroot().boot_settings()?.loader;
     let status = Status {
+        offline: host.is_offline(),
         host: host.describe(),
         active: memory.active(&now.boot, &running.version),
         running: running.version,
         attempts_left: running.attempts_left,
         under_way: memory.state.open().cloned(),
+        loader: loader.name(),
+        limits: loader.limits(),
         deployments: rows.collect(),
     };
     print(&status, out)?;
@@ -182,19 +195,31 @@ fn row(deployment: &Deployment, booted: bool, memory: &Memory) -> Row {
         stateroot: deployment.id.stateroot.clone(),
         booted,
         boots,
+        pinned: deployment.origin.is_pinned(),
         known,
     }
 }
 
 fn print(status: &Status, out: &mut Output) -> std::io::Result<()> {
+    let does = if status.offline {
+        "which is off; its default is"
+    } else {
+        "running"
+    };
     out.line(&format!(
-        "{}, running {}",
+        "{}, {does} {}",
         status.host,
         out.tone(Tone::Strong, status.running.short())
     ))?;
     match &status.under_way {
         Some(open) => out.line(&under_way(open, status.attempts_left, out))?,
         None => out.line("No upgrade is under way.")?,
+    }
+    if !status.limits.is_empty() {
+        out.line(&format!("It boots by {}, so:", status.loader))?;
+    }
+    for limit in status.limits {
+        out.line(&format!("  - {limit}"))?;
     }
     out.line("")?;
     let mut table = Table::new(&["", "version", "stateroot", "boots", "known as"]);
@@ -203,7 +228,11 @@ fn print(status: &Status, out: &mut Output) -> std::io::Result<()> {
             if row.booted { "*" } else { "" }.to_owned(),
             row.version.short().to_owned(),
             row.stateroot.clone(),
-            row.boots.clone(),
+            if row.pinned {
+                format!("{}, pinned", row.boots)
+            } else {
+                row.boots.clone()
+            },
             row.known.clone(),
         ]);
     }

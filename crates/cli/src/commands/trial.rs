@@ -95,6 +95,11 @@ pub struct TrialArgs {
 }
 
 impl TrialArgs {
+    /// Whether a version that is known to be bad will do.
+    pub fn force(&self) -> bool {
+        self.force
+    }
+
     /// The request, with the policy's word on what was not given.
     pub fn request(&self, target: VersionId, source: &str, policy: &Policy) -> Request {
         let mut request = policy.request(target, source);

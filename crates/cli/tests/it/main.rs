@@ -5,6 +5,7 @@ mod by_hand;
 mod fleet;
 mod full_disk;
 mod host;
+mod kept;
 mod killed;
 mod network;
 mod nix;

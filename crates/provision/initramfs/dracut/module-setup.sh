@@ -11,11 +11,12 @@ depends() {
 
 # Whatever there is of these; a trial is watched from the initramfs on.
 installkernel() {
-    hostonly='' instmods -s wdat_wdt iTCO_wdt sp5100_tco i6300esb softdog
+    hostonly='' instmods -s wdat_wdt iTCO_wdt sp5100_tco i6300esb softdog efi_pstore
 }
 
 install() {
     inst_multiple mount mkdir cat sleep modprobe
     inst_simple /usr/lib/backstop/enter-deployment.sh
+    inst_hook cmdline 01 "$moddir/watchdog-hook.sh"
     inst_hook pre-pivot 10 "$moddir/enter-deployment-hook.sh"
 }

@@ -77,7 +77,7 @@ fn settings(plan: &InstallPlan) -> BootSettings {
     match plan.identity {
         Some(_) => BootSettings {
             state_sector: format!("{ESP_DIR}{STATE_ON_ESP}").into(),
-            loader: Loader::Grub,
+            loader: plan.options.loader,
         },
         None => BootSettings {
             state_sector: STATE_IN_BOOT.into(),

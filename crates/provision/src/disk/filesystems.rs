@@ -26,8 +26,7 @@ pub(super) fn esp(fs: &dyn Fs, part: &Partition, from: &Path, work: &Path) -> Re
     let image = work.join("esp.img");
     program::run(
         Command::new("mkfs.vfat")
-            // One sector per cluster, so that the smallest ESP can be FAT32.
-            .args(["-n", "ESP", "-F", "32", "-s", "1", "-C"])
+            .args(["-n", "ESP", "-F", "32", "-s", cluster(part.size), "-C"])
             .arg(&image)
             .arg((part.size / 1024).to_string()),
     )?;
@@ -38,6 +37,12 @@ pub(super) fn esp(fs: &dyn Fs, part: &Partition, from: &Path, work: &Path) -> Re
     }
     program::run(copy.arg("::/"))?;
     Ok(image)
+}
+
+/// Sectors in a cluster: one, so that the smallest ESP can be FAT32, and more where that
+/// would make the table of clusters long.
+fn cluster(size: u64) -> &'static str {
+    if size < 256 << 20 { "1" } else { "8" }
 }
 
 /// Makes the root filesystem on the disk, with the content of `from`.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use sysroot::Loader;
+
 /// Bytes in a sector, as partition tables count them.
 pub(crate) const SECTOR: u64 = 512;
 /// Partitions begin at multiples of this.
@@ -10,6 +12,14 @@ const ALIGN: u64 = 1 << 20;
 const TAIL: u64 = 1 << 20;
 /// The least that is worth an installation.
 const LEAST_ROOT: u64 = 256 << 20;
+
+/// Bytes for the EFI system partition: systemd-boot has all kernels on it.
+pub(crate) fn esp_size(loader: Loader) -> u64 {
+    match loader {
+        Loader::SystemdBoot => 512 << 20,
+        Loader::Grub | Loader::None => 64 << 20,
+    }
+}
 
 /// What a partition is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +77,7 @@ pub struct Layout {
 impl Layout {
     /// Divides a disk of `size` bytes; `None` when it is too small.
     #[must_use]
-    pub fn for_size(size: u64) -> Option<Self> {
+    pub fn for_size(size: u64, loader: Loader) -> Option<Self> {
         let bios = Partition {
             role: Role::BiosBoot,
             start: ALIGN,
@@ -76,7 +86,7 @@ impl Layout {
         let esp = Partition {
             role: Role::Esp,
             start: bios.start + bios.size,
-            size: 64 << 20,
+            size: esp_size(loader),
         };
         let start = esp.start + esp.size;
         let end = size.checked_sub(TAIL)? / ALIGN * ALIGN;
@@ -90,8 +100,8 @@ impl Layout {
 
     /// The least size of a disk, in bytes.
     #[must_use]
-    pub fn least() -> u64 {
-        LEAST_ROOT + (64 << 20) + 2 * ALIGN + TAIL
+    pub fn least(loader: Loader) -> u64 {
+        LEAST_ROOT + esp_size(loader) + 2 * ALIGN + TAIL
     }
 
     /// What `sfdisk` reads; `esp_uuid` becomes the ESP's partition UUID.
@@ -123,15 +133,18 @@ mod tests {
 
     #[test]
     fn divides_a_disk_and_refuses_a_small_one() {
-        assert_eq!(Layout::for_size(0), None);
-        assert_eq!(Layout::for_size(Layout::least() - 1), None);
-        let least = Layout::for_size(Layout::least()).unwrap();
+        assert_eq!(Layout::for_size(0, Loader::Grub), None);
+        assert_eq!(
+            Layout::for_size(Layout::least(Loader::Grub) - 1, Loader::Grub),
+            None
+        );
+        let least = Layout::for_size(Layout::least(Loader::Grub), Loader::Grub).unwrap();
         assert_eq!(least.root.size, LEAST_ROOT);
-        let odd = Layout::for_size((2 << 30) + 12_345).unwrap();
+        let odd = Layout::for_size((2 << 30) + 12_345, Loader::SystemdBoot).unwrap();
         assert_eq!(odd.root.start + odd.root.size, (2 << 30) - TAIL);
         let script = odd.sfdisk_script("u");
         assert!(
-            script.contains("start=4096, size=131072, type=C12A"),
+            script.contains("start=4096, size=1048576, type=C12A"),
             "{script}"
         );
         assert!(script.contains("name=esp, uuid=u\n"));

@@ -9,6 +9,7 @@ mod filesystems;
 mod grub;
 mod layout;
 mod raw;
+mod systemd_boot;
 mod target;
 mod write;
 
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 use durable::{Doing, Fs};
 use monitor::Monitor;
-use sysroot::DeploymentId;
+use sysroot::{DeploymentId, Loader};
 
 pub use layout::{Layout, Partition, Role};
 pub use target::Target;
@@ -46,6 +47,8 @@ pub struct InstallOptions {
     pub kargs: Vec<String>,
     /// Speed of a serial console for the boot loader.
     pub serial: Option<u32>,
+    /// What boots a disk: GRUB, by BIOS and UEFI, or systemd-boot, by UEFI.
+    pub loader: Loader,
     /// Where.
     pub target: Target,
 }
@@ -84,8 +87,11 @@ pub fn plan(fs: &dyn Fs, options: &InstallOptions) -> Result<InstallPlan> {
                 return Err(Error::NeedsRoot("make a disk with files of all owners"));
             }
             filesystems::require()?;
-            grub::require()?;
-            target::check(fs, path, *size, *overwrite)?;
+            match options.loader {
+                Loader::SystemdBoot => systemd_boot::require()?,
+                Loader::Grub | Loader::None => grub::require()?,
+            }
+            target::check(fs, path, *size, *overwrite, options.loader)?;
             Some(Identity::new(fs)?)
         }
     };
@@ -132,6 +138,7 @@ impl InstallPlan {
             size,
             identity,
             serial: self.options.serial,
+            loader: self.options.loader,
             work: work.path(),
         };
         let made = self.fill(fs, &writer, &sysroot, monitor);
@@ -188,8 +195,17 @@ impl fmt::Display for InstallPlan {
             }
             Target::Disk { path, .. } => {
                 writeln!(f, "to install {rev} of {repo} on {}:", path.display())?;
-                writeln!(f, "  divide it: BIOS boot 1 MiB, ESP 64 MiB, root the rest")?;
-                writeln!(f, "  put GRUB on it, for BIOS and for UEFI")?;
+                let esp = layout::esp_size(options.loader) >> 20;
+                writeln!(
+                    f,
+                    "  divide it: BIOS boot 1 MiB, ESP {esp} MiB, root the rest"
+                )?;
+                match options.loader {
+                    Loader::SystemdBoot => writeln!(f, "  put systemd-boot on it, for UEFI")?,
+                    Loader::Grub | Loader::None => {
+                        writeln!(f, "  put GRUB on it, for BIOS and for UEFI")?;
+                    }
+                }
             }
         }
         writeln!(f, "  deploy it in the stateroot {}", options.stateroot)?;

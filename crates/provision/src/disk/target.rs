@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use durable::Fs;
+use sysroot::Loader;
 
 use super::layout::Layout;
 use super::raw::{self, RawDisk};
@@ -28,7 +29,13 @@ pub enum Target {
 }
 
 /// Refuses a disk that is in use, or that holds something.
-pub(super) fn check(fs: &dyn Fs, path: &Path, size: u64, overwrite: bool) -> Result<()> {
+pub(super) fn check(
+    fs: &dyn Fs,
+    path: &Path,
+    size: u64,
+    overwrite: bool,
+    loader: Loader,
+) -> Result<()> {
     let refuse = |why: String| {
         Err(Error::Refused {
             path: path.to_owned(),
@@ -47,8 +54,8 @@ pub(super) fn check(fs: &dyn Fs, path: &Path, size: u64, overwrite: bool) -> Res
     } else {
         size
     };
-    if Layout::for_size(size).is_none() {
-        let (least, size) = (Layout::least() >> 20, size >> 20);
+    if Layout::for_size(size, loader).is_none() {
+        let (least, size) = (Layout::least(loader) >> 20, size >> 20);
         return refuse(format!(
             "it has {size} MiB; at least {least} MiB are needed"
         ));
@@ -123,9 +130,9 @@ mod tests {
     fn refuses_a_small_disk_and_takes_a_new_one() {
         let tmp = tempfile::tempdir().unwrap();
         let new = tmp.path().join("new");
-        let e = check(&RealFs, &new, 1 << 20, false).unwrap_err();
+        let e = check(&RealFs, &new, 1 << 20, false, Loader::Grub).unwrap_err();
         assert!(e.to_string().contains("at least"), "{e}");
-        assert!(check(&RealFs, &new, 1 << 30, false).is_ok());
+        assert!(check(&RealFs, &new, 1 << 30, false, Loader::Grub).is_ok());
         assert!(!new.exists(), "checking makes nothing");
     }
 
@@ -134,14 +141,17 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let image = tmp.path().join("image");
         RawDisk::create(&image, 1 << 30).unwrap();
-        assert!(check(&RealFs, &image, 0, false).is_ok(), "an empty one");
+        assert!(
+            check(&RealFs, &image, 0, false, Loader::Grub).is_ok(),
+            "an empty one"
+        );
         if program::find("sfdisk").is_some() {
-            let script = Layout::for_size(1 << 30).unwrap();
+            let script = Layout::for_size(1 << 30, Loader::Grub).unwrap();
             let script = script.sfdisk_script("0d9a1d5e-5d0d-4c5f-8c44-5c2f2c3a4b5c");
             program::run_with_input(Command::new("sfdisk").arg(&image), &script).unwrap();
-            let e = check(&RealFs, &image, 0, false).unwrap_err();
+            let e = check(&RealFs, &image, 0, false, Loader::Grub).unwrap_err();
             assert!(e.to_string().contains("holds partitions"), "{e}");
         }
-        assert!(check(&RealFs, &image, 0, true).is_ok());
+        assert!(check(&RealFs, &image, 0, true, Loader::Grub).is_ok());
     }
 }

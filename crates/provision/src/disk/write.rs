@@ -6,10 +6,11 @@ use std::process::Command;
 use boot::grub::{StatePlace, StaticConfig, static_config};
 use durable::{Doing, Fs};
 use monitor::{Monitor, Progress, Unit};
+use sysroot::Loader;
 
 use super::layout::Layout;
 use super::raw::RawDisk;
-use super::{filesystems, grub};
+use super::{filesystems, grub, systemd_boot};
 use crate::{Error, Result, program};
 
 /// Where the ESP is mounted, below the physical root.
@@ -51,6 +52,8 @@ pub(super) struct DiskWriter<'a> {
     pub identity: &'a Identity,
     /// Speed of a serial console.
     pub serial: Option<u32>,
+    /// What boots the disk.
+    pub loader: Loader,
     /// Where images are made before they are written.
     pub work: &'a Path,
 }
@@ -61,6 +64,10 @@ impl DiskWriter<'_> {
     pub(super) fn loader_files(&self, sysroot: &Path) -> Result<()> {
         let esp = sysroot.join(ESP_DIR);
         durable::create_dir_all(self.fs, &esp.join("EFI/BOOT"), 0o755)?;
+        if self.loader == Loader::SystemdBoot {
+            // Its configuration is published with the first deployment.
+            return systemd_boot::program_to(self.fs, &esp.join("EFI/BOOT/BOOTX64.EFI"));
+        }
         durable::create_dir_all(self.fs, &esp.join("grub"), 0o755)?;
         grub::efi_program(&esp.join("EFI/BOOT/BOOTX64.EFI"))?;
         let config = static_config(&StaticConfig {
@@ -113,7 +120,9 @@ impl DiskWriter<'_> {
             sysroot,
         )?;
         steps(3);
-        grub::embed(self.fs, disk, &layout, &grub::bios_core(self.work)?)?;
+        if self.loader != Loader::SystemdBoot {
+            grub::embed(self.fs, disk, &layout, &grub::bios_core(self.work)?)?;
+        }
         disk.sync()?;
         steps(4);
         Ok(())
@@ -127,7 +136,7 @@ impl DiskWriter<'_> {
     }
 
     fn divide(&self, disk: &RawDisk) -> Result<Layout> {
-        let layout = Layout::for_size(disk.size()?).ok_or_else(|| Error::Refused {
+        let layout = Layout::for_size(disk.size()?, self.loader).ok_or_else(|| Error::Refused {
             path: self.path.to_owned(),
             why: "it is too small".into(),
         })?;

@@ -58,6 +58,11 @@ pub(crate) const FILES: &[Payload] = &[
         0o755
     ),
     initramfs!(
+        "initramfs-tools/init-top",
+        "usr/share/initramfs-tools/scripts/init-top/backstop",
+        0o755
+    ),
+    initramfs!(
         "initramfs-tools/local-bottom",
         "usr/share/initramfs-tools/scripts/local-bottom/backstop",
         0o755
@@ -65,6 +70,11 @@ pub(crate) const FILES: &[Payload] = &[
     initramfs!(
         "dracut/module-setup.sh",
         "usr/lib/dracut/modules.d/90backstop/module-setup.sh",
+        0o755
+    ),
+    initramfs!(
+        "dracut/watchdog-hook.sh",
+        "usr/lib/dracut/modules.d/90backstop/watchdog-hook.sh",
         0o755
     ),
     initramfs!(

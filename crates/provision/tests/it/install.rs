@@ -10,7 +10,7 @@ use monitor::Silent;
 use ostree::{CommitOptions, Repo, RepoMode};
 use provision::disk::{self, InstallOptions, Layout, Target};
 use provision::{Error, program, tree};
-use sysroot::Sysroot;
+use sysroot::{Loader, Sysroot};
 use testbed::packages;
 
 use crate::tree::{options, small_root};
@@ -51,6 +51,7 @@ fn install(repo: &Path, target: Target) -> InstallOptions {
         stateroot: "debian".into(),
         kargs: vec!["quiet".into()],
         serial: None,
+        loader: Loader::Grub,
         target,
     }
 }
@@ -124,7 +125,7 @@ fn an_image_has_what_both_firmwares_look_for() {
     let identity = plan.identity.clone().unwrap();
     let deployment = plan.apply(&fs(), &Silent).unwrap();
 
-    let layout = Layout::for_size(1 << 30).unwrap();
+    let layout = Layout::for_size(1 << 30, Loader::Grub).unwrap();
     let on_esp = |path: &str| {
         let esp = format!("{}@@{}", image.display(), layout.esp.start);
         let out = Command::new("mtype")
@@ -180,7 +181,7 @@ fn an_image_that_is_too_small_is_not_left_behind() {
     let image = tmp.path().join("disk.img");
     let target = Target::Disk {
         path: image.clone(),
-        size: Layout::least(),
+        size: Layout::least(Loader::Grub),
         overwrite: false,
     };
     let plan = disk::plan(&RealFs, &install(&repo, target)).unwrap();

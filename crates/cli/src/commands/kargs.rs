@@ -1,0 +1,169 @@
+//! `backstop kargs`.
+
+use anyhow::bail;
+
+use clap::Args;
+use image::ImageHost;
+use sysroot::{DeploymentId, KargsSources, KernelArgs};
+
+use crate::args::Global;
+use crate::exit::Ended;
+use crate::host::AnyHost;
+use crate::output::Output;
+use crate::progress::Terminal;
+use crate::session::Session;
+
+/// What `backstop kargs` takes.
+#[derive(Debug, Args)]
+pub struct KargsArgs {
+    /// Add an argument; may be given often
+    #[arg(long, value_name = "ARG")]
+    append: Vec<String>,
+    /// Put NAME=VALUE in the place of every argument of that name; may be given often
+    #[arg(long, value_name = "ARG")]
+    replace: Vec<String>,
+    /// Remove NAME or NAME=VALUE; may be given often
+    #[arg(long, value_name = "ARG")]
+    delete: Vec<String>,
+    /// Boot with them once; the default keeps its own
+    #[arg(long)]
+    once: bool,
+    /// The version [default: the one that boots first]
+    #[arg(long, value_name = "VERSION")]
+    of: Option<String>,
+}
+
+/// Runs the command: shows the kernel arguments of a version, or changes them.
+pub fn run(args: KargsArgs, global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
+    let session = Session::open(global)?;
+    let AnyHost::Image(host) = &session.host else {
+        bail!("a Nix host's kernel arguments are in its configuration: `boot.kernelParams`");
+    };
+    let id = deployment(&args, &session, host)?;
+    let before = host.sysroot().kargs_of(&id)?;
+    let Some(wanted) = edited(&args, &before.effective)? else {
+        return show(&id, &before, out);
+    };
+    if let Some(tx) = session.journal.load()?.state.tx() {
+        bail!("upgrade {tx} is under way; `backstop rollback` stops it");
+    }
+    let monitor = Terminal::new(global.json);
+    if args.once {
+        let own = to_be_tried(&before.effective, &wanted)?;
+        host.sysroot().try_kargs(&id, &own, &monitor)?;
+        out.line("The next start tries them, once. The one after it is as before.")?;
+        return Ok(Ended::Done);
+    }
+    host.sysroot().set_kargs(&id, &wanted, &monitor)?;
+    out.line("They count from the next start on.")?;
+    show(&id, &host.sysroot().kargs_of(&id)?, out)
+}
+
+/// The deployment meant: of the version that was named, or the default.
+fn deployment(
+    args: &KargsArgs,
+    session: &Session,
+    host: &ImageHost,
+) -> anyhow::Result<DeploymentId> {
+    let deployments = host.sysroot().deployments()?;
+    let wanted = match &args.of {
+        Some(name) => Some(session.host.kept_named(name)?),
+        None => None,
+    };
+    let fits = |id: &DeploymentId| {
+        let version = image::source::version(&id.checksum);
+        wanted.as_ref().is_none_or(|wanted| *wanted == version)
+    };
+    match deployments.into_iter().map(|d| d.id).find(fits) {
+        Some(id) => Ok(id),
+        None => bail!("nothing is deployed on this host"),
+    }
+}
+
+/// The arguments after the edits; `None` without any.
+fn edited(args: &KargsArgs, before: &KernelArgs) -> anyhow::Result<Option<KernelArgs>> {
+    if args.append.is_empty() && args.replace.is_empty() && args.delete.is_empty() {
+        return Ok(None);
+    }
+    let mut kargs = before.clone();
+    for arg in &args.delete {
+        if kargs.delete(arg) == 0 {
+            bail!("there is no kernel argument `{arg}`");
+        }
+    }
+    for arg in &args.replace {
+        kargs.replace(arg)?;
+    }
+    for arg in &args.append {
+        kargs.append(arg)?;
+    }
+    Ok(Some(kargs))
+}
+
+/// The arguments of a trial: what is new. It replaces what has the same name.
+fn to_be_tried(before: &KernelArgs, wanted: &KernelArgs) -> anyhow::Result<KernelArgs> {
+    let name = |arg: &str| arg.split('=').next().unwrap_or(arg).to_owned();
+    let mut own = wanted.without(before);
+    for gone in before.without(wanted).iter() {
+        if !own.iter().any(|arg| name(arg) == name(gone)) {
+            bail!(
+                "`{gone}` cannot be left out once: only arguments that are added or replaced can be tried"
+            );
+        }
+    }
+    // Others of a name that is tried stay.
+    for arg in wanted.iter() {
+        let tried = own.iter().any(|o| name(o) == name(arg));
+        if tried && !own.contains(arg) {
+            own.append(arg)?;
+        }
+    }
+    Ok(own)
+}
+
+fn show(id: &DeploymentId, kargs: &KargsSources, out: &mut Output) -> anyhow::Result<Ended> {
+    let line = |args: &KernelArgs| match args.is_empty() {
+        true => "(none)".to_owned(),
+        false => args.to_string(),
+    };
+    out.line(&format!(
+        "Version {}",
+        image::source::version(&id.checksum).short()
+    ))?;
+    out.line(&format!("  of the image  {}", line(&kargs.image)))?;
+    out.line(&format!("  added here    {}", line(&kargs.added)))?;
+    out.line(&format!("  removed here  {}", line(&kargs.removed)))?;
+    out.line(&format!("  all           {}", line(&kargs.effective)))?;
+    let list = |args: &KernelArgs| args.iter().map(str::to_owned).collect::<Vec<_>>();
+    out.json(&serde_json::json!({
+        "deployment": id.to_string(),
+        "image": list(&kargs.image),
+        "added": list(&kargs.added),
+        "removed": list(&kargs.removed),
+        "all": list(&kargs.effective),
+    }))?;
+    Ok(Ended::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(line: &str) -> KernelArgs {
+        line.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_tried_is_what_is_new() {
+        let table = [
+            ("a=1 b", "a=1 b c", Some("c")),
+            ("a=1 b", "a=2 b", Some("a=2")),
+            ("a=1 a=2", "a=1 a=2 a=3", Some("a=3 a=1 a=2")),
+            ("a=1 b", "a=1", None),
+        ];
+        for (before, wanted, own) in table {
+            let found = to_be_tried(&args(before), &args(wanted)).ok();
+            assert_eq!(found, own.map(args), "{before} -> {wanted}");
+        }
+    }
+}

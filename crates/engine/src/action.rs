@@ -84,6 +84,14 @@ impl fmt::Display for Deadman {
     }
 }
 
+impl Deadman {
+    /// The name of the job that the timer is.
+    #[must_use]
+    pub fn job(self) -> String {
+        format!("deadman-{self}")
+    }
+}
+
 /// Not the text form of a [`Deadman`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("`{0}` names no deadman (such as `12-checks`)")]

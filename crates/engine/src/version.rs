@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -94,4 +95,17 @@ pub struct Now {
     pub uptime_ms: u64,
     /// The boot.
     pub boot: BootId,
+}
+
+impl Now {
+    /// This instant, so long after the start of that boot's kernel.
+    #[must_use]
+    pub fn in_boot(boot: BootId, uptime: Duration) -> Self {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Self {
+            time: since_1970.unwrap_or_default().as_secs(),
+            uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+            boot,
+        }
+    }
 }

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use durable::Fs;
 use engine::{
     BootId, Deadman, Host, HostResult, Job, Knowledge, Now, Preflight, Running, Transaction,
     TrialKind, VersionId,
 };
-use machine::{Machine, Offline, Systemd};
+use machine::{LiveSwitch, Machine, Offline, Systemd};
 use monitor::Monitor;
 use ostree::PullOptions;
 use sysroot::{
@@ -192,9 +192,14 @@ impl ImageHost {
         Ok(())
     }
 
+    /// Why the running system can't become that of `to` as it is, if it can't.
+    pub(crate) fn refuses_live(&self, switch: &LiveSwitch<'_>) -> Option<String> {
+        self.machine.refuses_live(switch)
+    }
+
     /// The deployment to go back to: the booted one if it is of that version, else
     /// the first of it in the boot order.
-    fn previous(&self, version: &VersionId) -> Result<DeploymentId> {
+    pub(crate) fn previous(&self, version: &VersionId) -> Result<DeploymentId> {
         let checksum = commit(version)?;
         let booted = self.booted().ok().filter(|id| id.checksum == checksum);
         let good = || {
@@ -206,16 +211,15 @@ impl ImageHost {
         booted.map_or_else(good, Ok)
     }
 
-    fn pull(&self, transaction: &Transaction, monitor: &dyn Monitor) -> Result<()> {
-        let target = transaction.target();
+    /// Brings a version into this host's repository, from where it is said to be.
+    pub(crate) fn pull(&self, target: &VersionId, text: &str, monitor: &dyn Monitor) -> Result<()> {
         let checksum = commit(target)?;
-        if self.pull_from_remote(transaction, &checksum, monitor)? {
+        if self.pull_from_remote(text, &checksum, monitor)? {
             return Ok(());
         }
-        let text = &transaction.request.source;
         let source: Source = text.parse().map_err(|_| Error::Unavailable {
             version: target.clone(),
-            source_text: text.clone(),
+            source_text: text.to_owned(),
         })?;
         let from = source.open(self.fs.clone())?;
         let what = [checksum.to_string()];
@@ -247,7 +251,7 @@ impl ImageHost {
             self.find(target)?;
             return Ok(());
         }
-        self.pull(transaction, monitor)?;
+        self.pull(target, &transaction.request.source, monitor)?;
         self.remove_leftovers(target)?;
         // What runs: not what was booted, where a version was kept live since.
         let running = self.previous(&transaction.previous)?;
@@ -397,23 +401,14 @@ fn push(list: &mut Vec<DeploymentId>, id: &DeploymentId) {
     }
 }
 
-/// The job that a deadman's timer is.
-fn deadman_job(deadman: Deadman) -> String {
-    format!("deadman-{deadman}")
-}
-
 impl Host for ImageHost {
     fn describe(&self) -> String {
         format!("image host at {}", self.sysroot.path().display())
     }
 
     fn now(&mut self) -> HostResult<Now> {
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Ok(Now {
-            time: since_1970.unwrap_or_default().as_secs(),
-            uptime_ms: u64::try_from(self.machine.uptime()?.as_millis()).unwrap_or(u64::MAX),
-            boot: BootId::new(self.machine.boot_id()?),
-        })
+        let boot = BootId::new(self.machine.boot_id()?);
+        Ok(Now::in_boot(boot, self.machine.uptime()?))
     }
 
     fn running(&mut self) -> HostResult<Running> {
@@ -474,7 +469,7 @@ impl Host for ImageHost {
 
     fn arm_deadman(&mut self, deadman: Deadman, after: Duration) -> HostResult<()> {
         let name = deadman.to_string();
-        let job = deadman_job(deadman);
+        let job = deadman.job();
         Ok(self.machine.start(&job, Some(after), &["deadman", &name])?)
     }
 
@@ -484,7 +479,7 @@ impl Host for ImageHost {
         except: Option<Deadman>,
     ) -> HostResult<()> {
         let prefix = format!("deadman-{}-", transaction.id);
-        let except = except.map(deadman_job);
+        let except = except.map(Deadman::job);
         Ok(self.machine.cancel(&prefix, except.as_deref())?)
     }
 

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`host`] | [`ImageHost`]: each effect of a transaction, done with `sysroot` |
+//! | [`plan`] | what trying a version would change |
 //! | [`source`] | where versions come from: a repository and a ref in it |
 //! | [`directory`] | [`Directory`]: a machine that lives in a directory |
 
@@ -11,10 +12,13 @@ pub mod directory;
 mod error;
 pub mod host;
 mod live;
+mod packages;
+pub mod plan;
 mod remote;
 pub mod source;
 
 pub use directory::{Directory, DirectoryConfig};
 pub use error::{Error, Result};
 pub use host::ImageHost;
+pub use plan::Plan;
 pub use source::Source;

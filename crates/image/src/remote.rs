@@ -1,6 +1,6 @@
 //! Versions from a remote of the host's own repository, over the network.
 
-use engine::{Transaction, VersionId};
+use engine::VersionId;
 use fetch::PullOptions;
 use monitor::Monitor;
 use ostree::sign::RemoteVerifier;
@@ -60,14 +60,14 @@ impl ImageHost {
         Ok(self.remote_of(&source)?.map(|_| source))
     }
 
-    /// Brings a transaction's version from a remote; `false` when its source is none.
+    /// Brings a version from a remote; `false` when its source is none.
     pub(crate) fn pull_from_remote(
         &self,
-        transaction: &Transaction,
+        text: &str,
         commit: &Checksum,
         monitor: &dyn Monitor,
     ) -> Result<bool> {
-        let Ok(source) = transaction.request.source.parse::<Source>() else {
+        let Ok(source) = text.parse::<Source>() else {
             return Ok(false);
         };
         let Some(remote) = self.remote_of(&source)? else {

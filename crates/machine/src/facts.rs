@@ -20,7 +20,11 @@ pub(crate) fn boot_id(fs: &dyn Fs) -> Result<String> {
     read(fs, "/proc/sys/kernel/random/boot_id")
 }
 
-pub(crate) fn uptime(fs: &dyn Fs) -> Result<Duration> {
+/// Time since this machine's kernel started, suspended time included.
+///
+/// # Errors
+/// It can't be read.
+pub fn uptime(fs: &dyn Fs) -> Result<Duration> {
     let text = read(fs, "/proc/uptime")?;
     let seconds = text.split(' ').next().and_then(|s| s.parse().ok());
     Ok(Duration::from_secs_f64(seconds.unwrap_or(0.0)))

@@ -22,6 +22,7 @@ mod systemd;
 pub use connection::{Connection, connection};
 pub use detached::Detached;
 pub use eviction::evict;
+pub use facts::uptime;
 pub use last_words::LastWords;
 pub use offline::Offline;
 pub use systemd::Systemd;

@@ -144,7 +144,10 @@ fn build(
 }
 
 /// What `nix flake metadata --json` says of a flake's source.
-fn provenance(metadata: &str) -> Result<BTreeMap<String, String>> {
+///
+/// # Errors
+/// It is no JSON.
+pub fn provenance(metadata: &str) -> Result<BTreeMap<String, String>> {
     let metadata: Value = serde_json::from_str(metadata).map_err(|e| Error::Garbled {
         program: "nix flake metadata",
         why: e.to_string(),
@@ -154,7 +157,9 @@ fn provenance(metadata: &str) -> Result<BTreeMap<String, String>> {
     let facts = [
         (
             "flake",
-            text(&metadata["url"]).or(text(&metadata["resolvedUrl"])),
+            text(&metadata["url"])
+                .or(text(&metadata["resolvedUrl"]))
+                .map(|url| without_login(&url)),
         ),
         (
             "revision",
@@ -171,6 +176,16 @@ fn provenance(metadata: &str) -> Result<BTreeMap<String, String>> {
         .into_iter()
         .filter_map(|(name, fact)| Some((name.to_owned(), fact?)));
     Ok(known.collect())
+}
+
+/// A URL without who logs in there, and with what.
+fn without_login(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let host_ends = rest.find(['/', '?']).unwrap_or(rest.len());
+    let host = rest[..host_ends].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}://{}", &rest[host..])
 }
 
 /// One digest for all inputs of a lock: each input's own hash says what it is, so
@@ -244,5 +259,15 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert!(provenance("no").is_err());
+        for (url, plain) in [
+            (
+                "git+https://me:token@x.org/a@b?rev=1",
+                "git+https://x.org/a@b?rev=1",
+            ),
+            ("path:/srv/a@b", "path:/srv/a@b"),
+            ("https://x.org", "https://x.org"),
+        ] {
+            assert_eq!(without_login(url), plain);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use durable::{Doing, Fs};
 use engine::{
@@ -483,23 +483,14 @@ fn tell(monitor: &dyn Monitor, output: &str) {
     }
 }
 
-/// The job that a deadman's timer is.
-fn deadman_job(deadman: Deadman) -> String {
-    format!("deadman-{deadman}")
-}
-
 impl Host for NixHost {
     fn describe(&self) -> String {
         format!("Nix host at {}", self.layout.root().display())
     }
 
     fn now(&mut self) -> HostResult<Now> {
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Ok(Now {
-            time: since_1970.unwrap_or_default().as_secs(),
-            uptime_ms: u64::try_from(self.machine.uptime()?.as_millis()).unwrap_or(u64::MAX),
-            boot: BootId::new(self.machine.boot_id()?),
-        })
+        let boot = BootId::new(self.machine.boot_id()?);
+        Ok(Now::in_boot(boot, self.machine.uptime()?))
     }
 
     fn running(&mut self) -> HostResult<Running> {
@@ -562,7 +553,7 @@ impl Host for NixHost {
 
     fn arm_deadman(&mut self, deadman: Deadman, after: Duration) -> HostResult<()> {
         let name = deadman.to_string();
-        let job = deadman_job(deadman);
+        let job = deadman.job();
         Ok(self.start(&job, Some(after), &["deadman", &name])?)
     }
 
@@ -573,7 +564,7 @@ impl Host for NixHost {
     ) -> HostResult<()> {
         let prefix = format!("deadman-{}-", transaction.id);
         let ended = except.is_none();
-        let except = except.map(deadman_job);
+        let except = except.map(Deadman::job);
         if ended {
             self.machine.unguard_boots()?;
         }

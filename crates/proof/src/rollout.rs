@@ -56,6 +56,24 @@ impl<'a> Fleet<'a> {
         Ok(Self { site, dir })
     }
 
+    /// The fleet of a directory of the operator's machine, as what lies there
+    /// describes it.
+    #[must_use]
+    pub fn in_directory(site: &'a Site, dir: String) -> Self {
+        Self { site, dir }
+    }
+
+    /// What another command says: its exit code, and all that it printed.
+    ///
+    /// # Errors
+    /// The operator's machine is off.
+    pub fn say(&self, arguments: &str) -> Result<(Option<i32>, String)> {
+        let output = self.site.operator().output(&self.line(arguments))?;
+        let both = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&both).into_owned();
+        Ok((output.status.code(), text))
+    }
+
     /// The deployer's command line, for a shell on the operator's machine.
     #[must_use]
     pub fn line(&self, arguments: &str) -> String {

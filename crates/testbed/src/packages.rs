@@ -87,6 +87,7 @@ pub const NIX: &[Need] = &[
     program("openssh-server", "sshd"),
     program("openssh-client", "ssh"),
     program("iproute2", "ip"),
+    program("gcc", "cc"),
 ];
 
 /// For comparing with Debian's own `ostree`.

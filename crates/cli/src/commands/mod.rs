@@ -20,6 +20,7 @@ mod install;
 mod kargs;
 mod nix;
 mod pin;
+mod plan;
 mod power_cycle;
 mod repo;
 mod rollback;
@@ -42,6 +43,8 @@ pub enum Command {
     Upgrade(upgrade::UpgradeArgs),
     /// Try a version by name; keep it or put the host back
     Switch(switch::SwitchArgs),
+    /// Show what an upgrade would change, and whether it takes a reboot
+    Plan(plan::PlanArgs),
     /// Say that the version on trial is good, over a connection opened after the change
     Confirm(confirm::ConfirmArgs),
     /// End a trial, or go back to the last good version
@@ -105,6 +108,7 @@ pub fn run(args: Args, out: &mut Output) -> anyhow::Result<Ended> {
         Command::Status => status::run(global, out),
         Command::Upgrade(args) => upgrade::run(args, global, out),
         Command::Switch(args) => switch::run(args, global, out),
+        Command::Plan(args) => plan::run(args, global, out),
         Command::Confirm(args) => confirm::run(args, global, out),
         Command::Rollback(args) => rollback::run(args, global, out),
         Command::Check(args) => check::run(args, global, out),

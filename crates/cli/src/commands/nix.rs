@@ -6,16 +6,15 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use engine::TrialKind;
-use nix::{NixHost, Plan};
+use nix::NixHost;
 
-use super::switch;
 use super::trial::TrialArgs;
 use super::wanted::{self, WantedArgs};
+use super::{plan, switch};
 use crate::args::Global;
 use crate::exit::Ended;
 use crate::host::AnyHost;
-use crate::output::{Output, Tone};
-use crate::progress::Terminal;
+use crate::output::Output;
 use crate::session::Session;
 
 /// How long `test` stays without a word.
@@ -68,7 +67,11 @@ pub struct BuildArgs {
 pub fn run(command: NixCommand, global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
     let mut session = Session::open(global)?;
     let (args, live) = match command {
-        NixCommand::DryActivate(wanted) => return plan(&wanted, &session, global, out),
+        NixCommand::DryActivate(wanted) => {
+            nix_host(&session)?;
+            let wanted = wanted.find(&session, &session.policy()?, global)?;
+            return plan::show(&wanted, &mut session, global, out);
+        }
         NixCommand::Build(args) => return build(args, nix_host(&session)?, global, out),
         NixCommand::Switch(args) => (args, true),
         NixCommand::Test(mut args) => {
@@ -113,40 +116,4 @@ fn build(
         "provenance": built.provenance,
     }))?;
     Ok(Ended::Done)
-}
-
-fn plan(
-    wanted: &WantedArgs,
-    session: &Session,
-    global: &Global,
-    out: &mut Output,
-) -> anyhow::Result<Ended> {
-    let host = nix_host(session)?;
-    let wanted = wanted.find(session, &session.policy()?, global)?;
-    let target = wanted::store_path(host, wanted.version.as_str())?;
-    let plan = host.plan(&target, &Terminal::new(global.json))?;
-    print(&plan, out)?;
-    out.json(&plan)?;
-    Ok(match (&plan.fails, &plan.refuses_live) {
-        (Some(_), _) => Ended::Unhealthy,
-        (None, Some(_)) => Ended::NeedsReboot,
-        (None, None) => Ended::Done,
-    })
-}
-
-fn print(plan: &Plan, out: &mut Output) -> std::io::Result<()> {
-    let (from, to) = (plan.running.short(), plan.version.short());
-    out.line(&format!("From {from} to {to}:"))?;
-    for line in plan.packages.iter().chain(&plan.units) {
-        out.line(&format!("  {line}"))?;
-    }
-    if let Some(why) = &plan.refuses_live {
-        let line = out.tone(Tone::Warn, &format!("It cannot be done live: {why}."));
-        out.line(&line)?;
-    }
-    if let Some(why) = &plan.fails {
-        let line = out.tone(Tone::Bad, &format!("It would be rejected: {why}."));
-        out.line(&line)?;
-    }
-    Ok(())
 }

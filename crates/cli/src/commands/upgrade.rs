@@ -72,7 +72,11 @@ pub fn run(args: UpgradeArgs, global: &Global, out: &mut Output) -> anyhow::Resu
 }
 
 /// The version that the policy follows, if it follows any.
-fn follow(session: &Session, policy: &Policy, global: &Global) -> anyhow::Result<Option<Wanted>> {
+pub fn follow(
+    session: &Session,
+    policy: &Policy,
+    global: &Global,
+) -> anyhow::Result<Option<Wanted>> {
     let upgrade = &policy.upgrade;
     match &session.host {
         AnyHost::Image(host) => {

@@ -40,6 +40,15 @@ pub struct WantedArgs {
         allow_hyphen_values = true
     )]
     pub flags: Vec<String>,
+    /// Nix hosts: what a deployer knows of where the path came from
+    #[arg(long = "provenance", value_name = "NAME=TEXT", value_parser = fact, hide = true)]
+    pub facts: Vec<(String, String)>,
+}
+
+/// Reads `NAME=TEXT`.
+fn fact(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it has no `=`")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// A version, and where it comes from.
@@ -87,7 +96,7 @@ impl WantedArgs {
         Ok(Wanted {
             version: store_path(host, name)?.version(),
             source,
-            provenance: BTreeMap::new(),
+            provenance: self.facts.iter().cloned().collect(),
         })
     }
 }

@@ -9,6 +9,7 @@ mod kept;
 mod killed;
 mod network;
 mod nix;
+mod plan;
 mod repo;
 mod story;
 

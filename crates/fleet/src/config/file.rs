@@ -87,10 +87,7 @@ impl Description {
         let mut settings = BTreeMap::new();
         if let Some(flake) = &file.flake {
             let flake = flake::absolute(flake, dir);
-            for (name, mut of_flake) in from_flake(&flake)? {
-                of_flake.flake.get_or_insert_with(|| flake.clone());
-                settings.insert(name, of_flake);
-            }
+            settings = from_flake(&flake)?;
         }
         for (name, own) in file.hosts {
             let merged = match settings.remove(&name) {
@@ -206,6 +203,10 @@ mod tests {
             (
                 "[hosts.a]\nfetch='/r:x'\n[hosts.a.keys.k]\nenv='X'\nmode='999'",
                 "key `k`",
+            ),
+            (
+                "[hosts.a]\nfetch='/r:x'\n[hosts.a.keys.k]\nfile='/nix/store/x'",
+                "in the store",
             ),
             (
                 "[hosts.a]\nfetch='/r:x'\n[hosts.a.checks.c]\nretries=1",

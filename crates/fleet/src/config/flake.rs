@@ -1,8 +1,10 @@
-//! Hosts from a flake's `nixosConfigurations`.
+//! Hosts from a flake.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
+
+use serde::Deserialize;
 
 use super::settings::Settings;
 use crate::local;
@@ -11,28 +13,9 @@ use crate::{Error, Result};
 /// Reading every host's settings may take this long.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
-/// What is read of each configuration: the `deployment` settings as far as they
-/// are about deploying, whichever module defines them.
-const APPLY: &str = r"
-configurations: builtins.mapAttrs (name: system:
-  let
-    config = system.config or { };
-    deployment = config.backstop.deployment or config.deployment or system.deployment or { };
-    known = [
-      KNOWN
-    ];
-    key = name: value: builtins.removeAttrs value [ ]
-      // (if value ? text && value.text != null then throw ''key ${name}: `text` would be in the store; use keyFile, keyCommand or env'' else { });
-    wanted = builtins.filter (n: deployment ? ${n} && deployment.${n} != null) known;
-    plain = builtins.listToAttrs (map (n: { name = n; value = deployment.${n}; }) wanted);
-    trim = builtins.mapAttrs (n: value:
-      let checked = key n value; in
-      builtins.listToAttrs (map (a: { name = a; value = checked.${a}; })
-        (builtins.filter (a: checked ? ${a} && checked.${a} != null)
-          [ KEYS ])));
-  in plain // (if deployment ? keys then { keys = trim deployment.keys; } else { })
-) configurations
-";
+/// What is read of a flake: its hosts by whichever output names them, and of each
+/// what is about deploying, whichever module defines it.
+const EXPRESSION: &str = include_str!("flake.nix");
 
 /// The attributes of a key that are read.
 const KEY_ATTRIBUTES: &[&str] = &[
@@ -54,27 +37,30 @@ const KEY_ATTRIBUTES: &[&str] = &[
     "persistent",
 ];
 
-/// The settings of each host of a flake: `config.deployment` of its
-/// `nixosConfigurations`, or nothing but the name.
+/// A host as a flake describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct FlakeHost {
+    /// The attribute that is its version.
+    attribute: String,
+    settings: Settings,
+}
+
+/// The settings of each host of a flake: those of its `nixosConfigurations`, of
+/// colmena's hive, of deploy-rs's nodes.
 ///
 /// # Errors
 /// It can't be evaluated, or a setting is none.
 pub fn from_flake(flake: &str) -> Result<BTreeMap<String, Settings>> {
-    let words = [
-        "eval",
-        "--json",
-        &format!("{flake}#nixosConfigurations"),
-        "--apply",
-        &expression(),
-    ];
+    // All that the expression reads is the flake, but a flake is not always locked.
+    let words = ["eval", "--json", "--impure", "--expr", &expression(flake)];
     let json = local::nix("read the hosts of the flake", &words, PATIENCE)?;
-    parse(&json).map_err(|why| Error::Description {
+    parse(flake, &json).map_err(|why| Error::Description {
         path: flake.into(),
         why,
     })
 }
 
-fn expression() -> String {
+fn expression(flake: &str) -> String {
     let quoted = |names: &[&str]| {
         let names: Vec<_> = names.iter().map(|n| format!("\"{n}\"")).collect();
         names.join(" ")
@@ -84,17 +70,31 @@ fn expression() -> String {
         known.push(setting.name);
         known.extend(setting.aliases);
     }
-    APPLY
+    let expression = EXPRESSION
         .replace("KNOWN", &quoted(&known))
-        .replace("KEYS", &quoted(KEY_ATTRIBUTES))
+        .replace("KEYS", &quoted(KEY_ATTRIBUTES));
+    format!(
+        "let flake = builtins.getFlake {}; in\n{expression}",
+        nix_string(flake)
+    )
 }
 
-fn parse(json: &str) -> std::result::Result<BTreeMap<String, Settings>, String> {
+/// A text as Nix writes it.
+fn nix_string(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{}\"", escaped.replace("${", "\\${"))
+}
+
+fn parse(flake: &str, json: &str) -> std::result::Result<BTreeMap<String, Settings>, String> {
     let raw: BTreeMap<String, serde_json::Value> =
         serde_json::from_str(json).map_err(|e| e.to_string())?;
     raw.into_iter()
         .map(|(name, value)| {
-            let settings = serde_json::from_value(value).map_err(|e| format!("{name}: {e}"))?;
+            let host: FlakeHost =
+                serde_json::from_value(value).map_err(|e| format!("{name}: {e}"))?;
+            let mut settings = host.settings;
+            let own = format!("{flake}#{}", host.attribute);
+            settings.flake.get_or_insert(own);
             Ok((name, settings))
         })
         .collect()
@@ -122,20 +122,26 @@ mod tests {
     #[test]
     fn a_flakes_names_are_read() {
         let json = r#"{
-            "plain": {},
-            "web": {
+            "plain": {"attribute": "colmenaHive.x", "settings": {}},
+            "web": {"attribute": "y", "settings": {
                 "targetHost": "10.0.0.1", "targetPort": 2222, "targetUser": "deploy",
                 "tags": ["web"], "buildOnTarget": true, "confirmTimeout": 30,
                 "keys": {"tls": {"keyCommand": ["pass", "tls"], "user": "nginx",
                          "permissions": "0400", "uploadAt": "pre-activation"}}
-            }}"#;
-        let hosts = parse(json).unwrap();
-        assert_eq!(hosts["plain"], Settings::default());
+            }}}"#;
+        let hosts = parse("/f", json).unwrap();
+        let flake = Some("/f#colmenaHive.x".to_owned());
+        let plain = Settings {
+            flake,
+            ..Settings::default()
+        };
+        assert_eq!(hosts["plain"], plain);
         let web = &hosts["web"];
         assert_eq!(web.target_host.as_deref(), Some("10.0.0.1"));
         assert_eq!(web.build_on_target, Some(true));
         assert_eq!(web.keys["tls"].owner, "nginx");
-        assert!(parse(r#"{"a": {"nonsense": 1}}"#).is_err());
+        assert!(parse("/f", r#"{"a": {"nonsense": 1}}"#).is_err());
+        assert_eq!(nix_string(r#"a"\${b}"#), r#""a\"\\\${b}""#);
     }
 
     #[test]

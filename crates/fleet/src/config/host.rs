@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use health::{Check, Span};
 
+use super::attribute::Attribute;
 use super::file::Description;
 use super::key::Key;
 use super::settings::{CopyWith, Kind, Settings, Trial};
@@ -113,8 +114,8 @@ pub enum Source {
     Flake {
         /// The flake.
         flake: String,
-        /// The configuration's name.
-        configuration: String,
+        /// Its attribute that is the version.
+        attribute: Attribute,
         /// Build on the host.
         build_on_target: bool,
         /// How closures travel.
@@ -300,13 +301,13 @@ fn source(name: &str, s: &Settings, dir: &Path) -> std::result::Result<Option<So
 }
 
 fn flake_source(name: &str, flake: &str, s: &Settings, copy: Copying, dir: &Path) -> Source {
-    let (flake, configuration) = match flake.split_once('#') {
-        Some((flake, configuration)) => (flake, configuration),
-        None => (flake, name),
+    let (flake, attribute) = match flake.split_once('#') {
+        Some((flake, attribute)) => (flake, Attribute::parse(attribute)),
+        None => (flake, Attribute::of(name)),
     };
     Source::Flake {
         flake: super::flake::absolute(flake, dir),
-        configuration: configuration.to_owned(),
+        attribute,
         build_on_target: s.build_on_target.unwrap_or(false),
         copy,
     }

@@ -8,6 +8,8 @@ use serde::Deserialize;
 const VOLATILE: &str = "/run/backstop/keys";
 /// Where one lies that is not.
 const PERSISTENT: &str = "/var/lib/backstop/keys";
+/// Where no secret may be.
+const STORE: &str = "/nix/store";
 
 /// A secret for a host. Exactly one of `file`, `command` and `env` says where it
 /// comes from; it is never a part of the description itself.
@@ -120,6 +122,11 @@ impl Key {
         }
         if !self.directory().is_absolute() {
             return Err(format!("key `{key}`: `dir` must begin with /"));
+        }
+        if self.file.as_ref().is_some_and(|f| f.starts_with(STORE)) {
+            return Err(format!(
+                "key `{key}`: its file is in the store, where all can read it"
+            ));
         }
         let of_key = |why| format!("key `{key}`: {why}");
         self.source().map_err(of_key)?;

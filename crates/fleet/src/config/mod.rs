@@ -1,5 +1,6 @@
 //! The fleet's description: `fleet.toml`, or a flake.
 
+mod attribute;
 mod file;
 mod flake;
 mod host;
@@ -9,6 +10,7 @@ mod rollout;
 mod schema;
 mod settings;
 
+pub use attribute::Attribute;
 pub use file::Description;
 pub use flake::from_flake;
 pub use host::{Address, Bounds, Copying, Host, ImageRef, Source};

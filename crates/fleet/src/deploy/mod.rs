@@ -9,6 +9,7 @@ mod pursue;
 mod trial;
 mod watcher;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,7 @@ pub use watcher::{Happening, Unwatched, Watcher};
 use crate::config::{Host, Source, Trial, When};
 use crate::rollout::{End, Stage};
 use crate::source::image::Outgoings;
+use crate::source::origin::Origins;
 use crate::source::{image, nix};
 use crate::ssh::{Connection, Controls, Opening, Password, Programs, Way};
 use crate::wire::Program;
@@ -43,6 +45,8 @@ pub struct Shared {
     pub state: PathBuf,
     /// Images made ready to be sent.
     outgoings: Outgoings,
+    /// Where flakes come from.
+    origins: Origins,
     /// How versions are tried, if not as the description says.
     pub trial: Option<Trial>,
     /// Try versions that are known to be bad.
@@ -62,6 +66,7 @@ impl Shared {
             password: None,
             state,
             outgoings: Outgoings::default(),
+            origins: Origins::default(),
             trial: None,
             force: false,
         })
@@ -88,6 +93,8 @@ struct Wanted {
     outgoing: Option<image::Outgoing>,
     /// A derivation to build on the host first.
     derivation: Option<String>,
+    /// What is known of where it came from.
+    provenance: BTreeMap<String, String>,
 }
 
 /// A host, and what is needed to work on it.
@@ -277,6 +284,7 @@ impl<'a> HostRun<'a> {
             switch: path,
             outgoing: None,
             derivation: None,
+            provenance: BTreeMap::new(),
         };
         match &self.on.host.source {
             None => Err(Error::Host {
@@ -284,15 +292,22 @@ impl<'a> HostRun<'a> {
                 why: "nothing says which version it is to have; give `flake`, `store_path`, `image` or `fetch`".to_owned(),
             }),
             Some(Source::StorePath { path, .. }) => Ok(same(nix::real_path(path)?)),
-            Some(Source::Flake { flake, configuration, build_on_target: false, .. }) => {
+            Some(Source::Flake { flake, attribute, build_on_target: false, .. }) => {
                 self.on.says("building");
-                Ok(same(nix::build(flake, configuration, limit)?))
+                let mut wanted = same(nix::build(flake, attribute, limit)?);
+                wanted.provenance = self.on.shared.origins.of(flake, attribute, limit)?;
+                Ok(wanted)
             }
-            Some(Source::Flake { flake, configuration, .. }) => {
+            Some(Source::Flake { attribute, .. }) if attribute.is_wrapper() => Err(Error::Host {
+                host: self.on.host.name.clone(),
+                why: format!("only building {attribute} here tells which version is in it; name a configuration by `flake` to build it there"),
+            }),
+            Some(Source::Flake { flake, attribute, .. }) => {
                 self.on.says("evaluating");
-                let drv = nix::evaluate(flake, configuration, limit)?;
+                let drv = nix::evaluate(flake, attribute, limit)?;
                 let mut wanted = same(nix::output(&drv, limit)?);
                 wanted.derivation = Some(drv);
+                wanted.provenance = self.on.shared.origins.of(flake, attribute, limit)?;
                 Ok(wanted)
             }
             Some(Source::Image(image)) => {
@@ -308,6 +323,7 @@ impl<'a> HostRun<'a> {
                     switch: commit.to_string(),
                     outgoing: outgoing.transpose()?,
                     derivation: None,
+                    provenance: BTreeMap::new(),
                 })
             }
             Some(Source::Fetch(image)) => {
@@ -319,6 +335,7 @@ impl<'a> HostRun<'a> {
                     switch: image.to_string(),
                     outgoing: None,
                     derivation: None,
+                    provenance: BTreeMap::new(),
                 })
             }
         }

@@ -138,6 +138,10 @@ impl<'a> Pursuit<'a> {
             connection.run(Program::Backstop, &words, None, limit, &mut |_| {})?;
             return Ok(());
         }
+        if open.transaction.request.kind == TrialKind::Boot {
+            // What was in memory before the reboot is gone.
+            on.bring_keys(connection, When::Before)?;
+        }
         on.bring_keys(connection, When::After)?;
         on.says("confirming");
         let tx = open.transaction.id.to_string();

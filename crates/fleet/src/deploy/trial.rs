@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use engine::{Open, Outcome, Phase, Record, TrialKind, TxId};
+use engine::{Fault, Open, Outcome, Phase, Reason, Record, TrialKind, TxId};
 
 use super::pursue::Pursuit;
 use super::{Came, HostRun, OnHost, Wanted, ask};
@@ -78,7 +78,36 @@ impl HostRun<'_> {
             return self.take_up(&open, &wanted).map(Came::To);
         }
         self.bring_keys(When::Before)?;
-        self.try_version(&wanted).map(Came::To)
+        let end = self.try_version(&wanted)?;
+        if self.on.host.confirm || !matches!(end, End::Kept { .. }) {
+            return Ok(Came::To(end));
+        }
+        let end = match self.bring_late_keys() {
+            Ok(()) => end,
+            Err(e) => End::Failed {
+                doing: "bringing secrets to the version that was kept".to_owned(),
+                why: crate::chain(&e),
+            },
+        };
+        Ok(Came::To(end))
+    }
+
+    /// Brings the secrets that are wanted after the activation to a host that waits
+    /// for no confirmation.
+    fn bring_late_keys(&mut self) -> Result<()> {
+        if self
+            .on
+            .host
+            .keys
+            .values()
+            .all(|key| key.when == When::Before)
+        {
+            return Ok(());
+        }
+        // A reboot may have ended the session.
+        self.session = None;
+        self.reach()?;
+        self.bring_keys(When::After)
     }
 
     /// Asks again what runs: it may be a while since the host was reached, and the
@@ -116,7 +145,7 @@ impl HostRun<'_> {
     }
 
     fn try_version(&mut self, wanted: &Wanted) -> Result<End> {
-        let words = self.switch_words(&wanted.switch);
+        let words = self.switch_words(wanted);
         let bounds = &self.on.host.bounds;
         let limit = bounds.stage + bounds.activation + bounds.confirm + bounds.settle;
         let mut session = self.session.take().ok_or(Error::CalledOff)?;
@@ -203,10 +232,10 @@ impl HostRun<'_> {
         }
     }
 
-    fn switch_words(&self, version: &str) -> Vec<String> {
+    fn switch_words(&self, wanted: &Wanted) -> Vec<String> {
         let (host, bounds) = (self.on.host, &self.on.host.bounds);
         let seconds = |d: Duration| format!("{}s", d.as_secs().max(1));
-        let mut command = vec!["switch".to_owned(), version.to_owned()];
+        let mut command = vec!["switch".to_owned(), wanted.switch.clone()];
         match self.on.shared.trial.unwrap_or(host.trial) {
             Trial::Live => command.push("--live".to_owned()),
             Trial::Boot => command.push("--boot".to_owned()),
@@ -221,6 +250,9 @@ impl HostRun<'_> {
         option("--boot-deadline", seconds(bounds.boot));
         if let Some(attempts) = host.attempts {
             option("--attempts", attempts.to_string());
+        }
+        for (name, fact) in &wanted.provenance {
+            option("--provenance", format!("{name}={fact}"));
         }
         if self.on.shared.force {
             command.push("--force".to_owned());
@@ -243,6 +275,12 @@ impl HostRun<'_> {
                     version: wanted.version.clone(),
                 };
             }
+            Outcome::Rejected {
+                reason:
+                    Reason::NotActivated {
+                        fault: Fault::Busy, ..
+                    },
+            } => End::Refused { why: reason },
             Outcome::Rejected { .. } => End::Rejected { reason },
             Outcome::RolledBack { .. } => End::RolledBack { reason },
             Outcome::Stranded { .. } => End::Stranded { why: reason },
@@ -292,6 +330,7 @@ impl HostRun<'_> {
             switch,
             outgoing: None,
             derivation: None,
+            provenance: std::collections::BTreeMap::new(),
         };
         if running == version {
             return Ok(Came::To(End::PutBack { version: running }));

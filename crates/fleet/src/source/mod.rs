@@ -3,3 +3,4 @@
 pub(crate) mod image;
 pub(crate) mod nix;
 pub(crate) mod objects;
+pub(crate) mod origin;

@@ -1,37 +1,75 @@
 //! Nix closures: evaluated and built here or there, and brought to a host.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::config::{CopyWith, Copying, Host};
+use serde::Deserialize;
+
+use crate::config::{Attribute, CopyWith, Copying, Host};
 use crate::local::{self, Running};
 use crate::ssh::{Connection, shared};
 use crate::{Error, Result};
 
 /// So many paths go on one command line.
 const AT_ONCE: usize = 500;
+/// By which deploy-rs's wrapper is known.
+const WRAPPED: &str = "deploy-rs-activate";
 /// No closure has more paths.
 const MOST_PATHS: usize = 1_000_000;
 
-/// The attribute of a flake that is a host's toplevel.
-fn toplevel(flake: &str, configuration: &str) -> String {
-    format!("{flake}#nixosConfigurations.\"{configuration}\".config.system.build.toplevel")
+/// Builds a host's version here.
+pub(crate) fn build(flake: &str, attribute: &Attribute, limit: Duration) -> Result<String> {
+    let installable = format!("{flake}#{}", attribute.path());
+    // `--print-out-paths` is unknown to older ones.
+    let words = ["build", "--no-link", "--json", &installable];
+    unwrap(&one_output(&local::nix(
+        "build the version",
+        &words,
+        limit,
+    )?)?)
 }
 
-/// Builds a host's toplevel here.
-pub(crate) fn build(flake: &str, configuration: &str, limit: Duration) -> Result<String> {
-    let installable = toplevel(flake, configuration);
-    let words = ["build", "--no-link", "--print-out-paths", &installable];
-    one_path(&local::nix("build the version", &words, limit)?)
+/// The one path that `nix build --json` says it built.
+fn one_output(json: &str) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Built {
+        outputs: BTreeMap<String, Option<String>>,
+    }
+    let nonsense = || Error::Nonsense {
+        from: "nix".to_owned(),
+        what: local::one_line(json),
+    };
+    let built: Vec<Built> = serde_json::from_str(json).map_err(|_| nonsense())?;
+    let mut paths = built
+        .into_iter()
+        .flat_map(|built| built.outputs.into_values());
+    match (paths.next(), paths.next()) {
+        (Some(Some(path)), None) => one_path(&path),
+        _ => Err(nonsense()),
+    }
 }
 
-/// Evaluates a host's toplevel here, without building it.
-pub(crate) fn evaluate(flake: &str, configuration: &str, limit: Duration) -> Result<String> {
-    let installable = format!("{}.drvPath", toplevel(flake, configuration));
+/// Evaluates a host's version here, without building it.
+pub(crate) fn evaluate(flake: &str, attribute: &Attribute, limit: Duration) -> Result<String> {
+    let installable = format!("{flake}#{}.drvPath", attribute.path());
     let words = ["eval", "--raw", &installable];
     one_path(&local::nix("evaluate the version", &words, limit)?)
+}
+
+/// The version in deploy-rs's wrapper, which links to each of its files; any other
+/// path is the version itself.
+fn unwrap(path: &str) -> Result<String> {
+    let wrapper = Path::new(path);
+    if !wrapper.join(WRAPPED).exists() {
+        return Ok(path.to_owned());
+    }
+    let inside = wrapper.join("nixos-version");
+    let found = std::fs::canonicalize(&inside);
+    let found = found.map_err(Error::file("find the version behind", &inside))?;
+    one_path(&found.parent().unwrap_or(wrapper).to_string_lossy())
 }
 
 /// What a derivation will build.
@@ -218,6 +256,17 @@ mod tests {
         assert_eq!(one_path("/nix/store/x\n").unwrap(), "/nix/store/x");
         for text in ["", "/nix/store/a\n/nix/store/b\n", "warning: dirty"] {
             assert!(one_path(text).is_err(), "{text}");
+        }
+        let built = r#"[{"drvPath":"/nix/store/x.drv","outputs":{"out":"/nix/store/x"}}]"#;
+        assert_eq!(one_output(built).unwrap(), "/nix/store/x");
+        for text in [
+            "",
+            "[]",
+            "[{}]",
+            r#"[{"outputs":{"out":null}}]"#,
+            r#"[{"outputs":{"a":"/nix/store/a","b":"/nix/store/b"}}]"#,
+        ] {
+            assert!(one_output(text).is_err(), "{text}");
         }
     }
 }

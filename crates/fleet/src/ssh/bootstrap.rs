@@ -1,10 +1,11 @@
 //! Bringing backstop along.
 //!
 //! The host needs nothing but a shell and the programs of POSIX's base that every
-//! host has (`mkdir`, `head`, `mv`, `sha256sum` of coreutils or busybox). A script
+//! host has (`mkdir`, `head`, `ln`, `mv`, `sha256sum` of coreutils or busybox). A script
 //! looks for the program under its digest; if it is not there, whole, it takes it
-//! from its standard input, checks it and publishes it by a rename; then it becomes
-//! the program.
+//! from its standard input, checks it and publishes it under its name; then it becomes
+//! the program. One that another deployer has put there meanwhile is left in its
+//! place: that deployer runs it.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
@@ -135,8 +136,8 @@ trap "rm -f $t" EXIT HUP INT TERM
 echo "{mark} send $h"
 head -c $n >"$t" || {{ echo "{mark} cannot write to $d"; exit 1; }}
 ok "$t" || {{ echo "{mark} cannot take backstop: it arrived damaged, or the disk of $d is full"; exit 1; }}
-chmod 755 "$t" && sync "$t" && mv -f "$t" "$b" && sync "$d" || {{ echo "{mark} cannot put backstop into $d"; exit 1; }}
-trap - EXIT HUP INT TERM
+chmod 755 "$t" && sync "$t" && {{ ln "$t" "$b" 2>/dev/null || ok "$b" || mv -f "$t" "$b"; }} && sync "$d" || {{ echo "{mark} cannot put backstop into $d"; exit 1; }}
+rm -f "$t"; trap - EXIT HUP INT TERM
 fi
 "$b" --version >/dev/null 2>&1 || {{ echo "{mark} cannot run $b: is it linked statically, and may programs run there?"; exit 1; }}
 echo "{mark} run"
@@ -193,6 +194,53 @@ mod tests {
             .status()
             .unwrap();
         assert!(checked.success());
+    }
+
+    #[test]
+    fn a_program_that_another_deployer_brought_meanwhile_stays() {
+        use std::io::Write;
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let program = b"#!/bin/sh\nexit 0\n";
+        let digest: String = Sha256::digest(program)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        let bring = Arc::new(Bring {
+            path: "/x".into(),
+            digest: digest.clone(),
+            size: program.len() as u64,
+            arch: std::env::consts::ARCH,
+        });
+        let script = script("MARK", dir.path(), &[bring]);
+        let start = || {
+            let mut command = Command::new("sh");
+            command.args(["-c", &script]);
+            command.stdin(std::process::Stdio::piped());
+            command.stdout(std::process::Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let finish = |mut child: std::process::Child| {
+            child.stdin.take().unwrap().write_all(program).unwrap();
+            let said = child.wait_with_output().unwrap().stdout;
+            let said = String::from_utf8(said).unwrap();
+            assert!(said.ends_with("MARK run\n"), "{said}");
+        };
+        let place = dir.path().join(&digest);
+        let uploads = || std::fs::read_dir(&place).map_or(0, Iterator::count);
+        let both = [start(), start()];
+        while uploads() < 2 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let [one, other] = both;
+        finish(one);
+        let first = std::fs::metadata(place.join("backstop")).unwrap().ino();
+        finish(other);
+        assert_eq!(
+            std::fs::metadata(place.join("backstop")).unwrap().ino(),
+            first
+        );
+        assert_eq!(uploads(), 1, "nothing is left over");
     }
 
     #[test]

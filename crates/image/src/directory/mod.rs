@@ -5,7 +5,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `machine.toml` | how it boots |
-//! | `boot_id`, `cmdline`, `booted` | what the kernel would say: the boot's id, its arguments, when |
+//! | `boot_id`, `cmdline`, `booted` | what the kernel would say: the boot's id, its arguments, when (by the real machine's uptime) |
 //! | `booted_root` | the deployment that was booted |
 //! | `active` | the deployment whose processes run |
 //! | `console.log` | what all boots and jobs printed |
@@ -19,7 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use durable::Fs;
 use serde::{Deserialize, Serialize};
@@ -195,9 +195,9 @@ impl Machine for Directory {
     }
 
     fn uptime(&self) -> Result<Duration> {
-        let booted: u64 = self.told("booted")?.parse().unwrap_or(0);
-        let booted = SystemTime::UNIX_EPOCH + Duration::from_millis(booted);
-        Ok(SystemTime::now().duration_since(booted).unwrap_or_default())
+        let booted = self.told("booted")?.parse().unwrap_or(0);
+        let booted = Duration::from_millis(booted);
+        Ok(machine::uptime(&*self.fs)?.saturating_sub(booted))
     }
 
     fn cmdline(&self) -> Result<String> {

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::SystemTime;
 
 use machine::processes::{self, Which};
 use machine::{MachineError, Result};
@@ -69,9 +68,9 @@ impl Directory {
     /// What a kernel tells once it runs.
     fn kernel(&self, cmdline: &str, root: &Path) -> Result<()> {
         let id = durable::read_to_string(&*self.fs, Path::new("/proc/sys/kernel/random/uuid"))?;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = machine::uptime(&*self.fs)?;
         self.say("boot_id", &id)?;
-        self.say("booted", &now.unwrap_or_default().as_millis().to_string())?;
+        self.say("booted", &now.as_millis().to_string())?;
         self.say("cmdline", cmdline)?;
         self.say("booted_root", &root.to_string_lossy())
     }

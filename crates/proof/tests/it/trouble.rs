@@ -1,5 +1,4 @@
-//! Two at once, a clock that jumps, a full disk: one clear winner or a clear error,
-//! and the host unchanged.
+//! Two at once, a full disk: one clear winner or a clear error, and the host unchanged.
 
 use proof::installed;
 use testbed::nixos::HostOptions;

@@ -5,9 +5,9 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::firmware;
 use super::root::Root;
 use super::switch::Port;
+use super::{clock, firmware};
 use crate::machine::End;
 use crate::nspawn::{self, Container, READY, Start};
 use crate::{Error, Result, program};
@@ -31,6 +31,8 @@ pub struct HostOptions {
     pub no_profile: bool,
     /// How many bytes `/nix` has room for; it lives until the first reboot then.
     pub room: Option<u64>,
+    /// Its wall clock is its own; see [`NixHost::set_clock`].
+    pub own_clock: bool,
     /// The program to install as `backstop`.
     pub backstop: Option<PathBuf>,
 }
@@ -76,6 +78,9 @@ impl NixHost {
             "--capability=CAP_NET_ADMIN".to_owned(),
             nspawn::bind("bind-ro", Path::new("/usr"), "/usr"),
         ];
+        if options.own_clock {
+            clock::install(&root)?;
+        }
         if let Some(binary) = &options.backstop {
             root.put(&INSTALLED[1..], "")?;
             nspawn.push(nspawn::bind("bind-ro", binary, INSTALLED));
@@ -161,6 +166,15 @@ impl NixHost {
     #[must_use]
     pub fn boots(&self) -> usize {
         self.shared.power().boots
+    }
+
+    /// Sets its wall clock ahead of this machine's by so many seconds, if it has one
+    /// of its own.
+    ///
+    /// # Errors
+    /// The file.
+    pub fn set_clock(&self, ahead: i64) -> Result<()> {
+        clock::set(self.root(), ahead)
     }
 
     /// Cuts its power.

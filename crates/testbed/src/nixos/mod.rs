@@ -11,7 +11,9 @@
 //! The imitated system is in `system/`: `switch-to-configuration` with NixOS's
 //! actions, lock, lists and exit codes, managing real units.
 
+mod clock;
 mod firmware;
+mod flake;
 mod host;
 mod root;
 mod site;

@@ -5,7 +5,8 @@ use std::process::{Child, Command, Stdio};
 
 use crate::{Error, Result, program};
 
-/// A network namespace, held by a process that does nothing.
+/// A network namespace, held by a process that does nothing. It goes with the process
+/// that made it, however that ends.
 #[derive(Debug)]
 struct Namespace {
     holder: Child,
@@ -18,8 +19,8 @@ impl Namespace {
             source,
         };
         let mut holder = Command::new("unshare")
-            .args(["--net", "/bin/sh", "-c", "echo; exec sleep infinity"])
-            .stdin(Stdio::null())
+            .args(["--net", "/bin/sh", "-c", "echo; exec cat >/dev/null"])
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .map_err(start)?;

@@ -42,10 +42,8 @@ pub fn from(host: &Host) -> String {
         None => "-".to_owned(),
         Some(Source::StorePath { path, .. }) => path.clone(),
         Some(Source::Flake {
-            flake,
-            configuration,
-            ..
-        }) => format!("{flake}#{configuration}"),
+            flake, attribute, ..
+        }) => format!("{flake}#{attribute}"),
         Some(Source::Image(image)) => image.to_string(),
         Some(Source::Fetch(image)) => format!("{image} (fetched by the host)"),
     }

@@ -1,13 +1,12 @@
 # A system that imitates NixOS: its files, its actions, its exit codes. What is
 # particular to a version lies in the directory `extra`.
-{ version, extra, payload ? "0" }:
+{ version, extra, payload ? "0", system ? builtins.currentSystem }:
 let
   busybox = builtins.path { path = ./busybox; name = "busybox"; };
   scripts = builtins.path { path = ./scripts; name = "testbed-scripts"; };
   special = builtins.path { path = extra; name = "testbed-extra"; };
   step = name: script: attributes: derivation ({
-    inherit name version busybox scripts;
-    system = builtins.currentSystem;
+    inherit name version busybox scripts system;
     builder = "${busybox}/bin/sh";
     args = [ "-eu" "${scripts}/${script}" ];
     PATH = "${busybox}/bin";

@@ -8,6 +8,7 @@ mod bench;
 mod bench_delta;
 mod conformance;
 mod fixed;
+mod fuzz;
 mod picture;
 mod scratch;
 mod step;
@@ -22,7 +23,7 @@ enum Task {
         #[arg(long)]
         no_install: bool,
     },
-    /// What the project's CI runs: format, lints, documentation, then `test` and `conformance`
+    /// What the project's CI runs: format, lints, documentation, then `test`, `fuzz` and `conformance`
     Ci,
     /// Build the backstop that `backstop fleet` brings along, linked statically
     Static,
@@ -47,6 +48,8 @@ enum Task {
         #[arg(default_value = "/usr/share")]
         tree: std::path::PathBuf,
     },
+    /// Feed made-up bytes to each parser for a bounded time
+    Fuzz(fuzz::Fuzz),
     /// Run Debian's tests of `ostree` against backstop
     Conformance(conformance::Conformance),
 }
@@ -57,11 +60,13 @@ fn main() -> anyhow::Result<()> {
         Task::Ci => {
             test::lint()?;
             test::run(true)?;
+            fuzz::in_ci()?;
             conformance::in_ci()
         }
         Task::Static => fixed::run(),
         Task::Picture { program, hosts, to } => picture::run(&program, hosts, &to),
         Task::Bench { rounds, tree } => bench::run(rounds, &tree),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Conformance(options) => conformance::run(&options),
     }
 }

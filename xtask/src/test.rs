@@ -23,6 +23,8 @@ const NEEDS: &[&[packages::Need]] = &[
 /// Format, lints and documentation.
 pub fn lint() -> anyhow::Result<()> {
     cargo("format", &["fmt", "--all", "--check"], &[])?;
+    let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
+    cargo("format of the fuzzers", &fuzz, &[])?;
     let clippy = [
         "clippy",
         "--workspace",
@@ -62,7 +64,13 @@ pub fn run(install: bool) -> anyhow::Result<()> {
     environment.push(("BACKSTOP_BIN", &program));
     // With the output of tests that passed: the stories' timelines, and what was
     // skipped.
-    let tests = ["test", "--workspace", "--", "--show-output"];
+    let tests = [
+        "test",
+        "--workspace",
+        "--no-fail-fast",
+        "--",
+        "--show-output",
+    ];
     cargo("tests", &tests, &environment)?;
     report(&missing);
     Ok(())

@@ -185,7 +185,6 @@ fn one(program: &Path, dir: &Path, name: &str, seconds: u64) -> anyhow::Result<R
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "a corpus, which may be lost")]
 fn make(dir: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))
 }

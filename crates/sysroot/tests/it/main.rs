@@ -7,7 +7,9 @@
 )]
 
 mod crash_publish;
+mod crash_rest;
 mod cuts;
+mod histories;
 mod host;
 mod lifecycle;
 mod oracle;

@@ -38,13 +38,15 @@ pub fn host() -> (SimFs, DeploymentId, Checksum) {
     (fs, good, two)
 }
 
-fn write(fs: &SimFs, path: &str, content: &str) {
+/// Writes a file, durably.
+pub fn write(fs: &SimFs, path: &str, content: &str) {
     let path = Path::new(path);
     durable::create_dir_all(fs, path.parent().unwrap(), 0o755).unwrap();
     durable::publish_file(fs, path, content.as_bytes(), 0o644).unwrap();
 }
 
-fn commit(fs: &SimFs, name: &str) -> Checksum {
+/// Commits a version.
+pub fn commit(fs: &SimFs, name: &str) -> Checksum {
     let tree = format!("/trees/{name}");
     let kernel = format!("kernel of {name} ").repeat(60);
     let initrd = format!("initramfs of {name} ").repeat(90);

@@ -197,6 +197,21 @@ impl ImageHost {
         self.machine.refuses_live(switch)
     }
 
+    /// Publishes anew what another program published, such as `ostree admin deploy`, in
+    /// its order: its boot entries have no script for the boot loader, and without one
+    /// the host would not boot. Answers whether there was anything to do.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn republish(&self, monitor: &dyn Monitor) -> Result<bool> {
+        let published = self.sysroot.published()?;
+        if published.config.is_some() || published.order.good.is_empty() {
+            return Ok(false);
+        }
+        self.sysroot.publish(&published.order, monitor)?;
+        Ok(true)
+    }
+
     /// The deployment to go back to: the booted one if it is of that version, else
     /// the first of it in the boot order.
     pub(crate) fn previous(&self, version: &VersionId) -> Result<DeploymentId> {

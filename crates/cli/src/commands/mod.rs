@@ -23,6 +23,7 @@ mod pin;
 mod plan;
 mod power_cycle;
 mod repo;
+mod republish;
 mod rollback;
 mod settle;
 mod status;
@@ -96,6 +97,9 @@ pub enum Command {
     /// The host's end of a deployer's connection
     #[command(hide = true)]
     Target,
+    /// Run when `ostree` changed the boot entries: publish them for the boot loader
+    #[command(hide = true)]
+    Republish,
     /// Cut a directory machine's power and start it again
     #[command(hide = true)]
     PowerCycle(power_cycle::PowerCycleArgs),
@@ -114,6 +118,7 @@ pub fn run(args: Args, out: &mut Output) -> anyhow::Result<Ended> {
         Command::Check(args) => check::run(args, global, out),
         Command::History(args) => history::run(args, global, out),
         Command::Forgive(args) => forgive::run(args, global, out),
+        Command::Republish => republish::run(global, out),
         Command::Pin(args) => pin::run(args, true, global, out),
         Command::Unpin(args) => pin::run(args, false, global, out),
         Command::Kargs(args) => kargs::run(args, global, out),

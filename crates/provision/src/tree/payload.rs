@@ -45,6 +45,8 @@ pub(crate) const FILES: &[Payload] = &[
     unit!("backstop-deadline.service"),
     unit!("backstop-health.service"),
     unit!("backstop-supervise.service"),
+    unit!("backstop-republish.path"),
+    unit!("backstop-republish.service"),
     unit!("backstop-upgrade.service"),
     unit!("backstop-upgrade.timer"),
     initramfs!(
@@ -93,6 +95,7 @@ const PULLED_IN: &[(&str, &str)] = &[
     ("backstop-health.service", "multi-user.target.wants"),
     ("backstop-health.service", "boot-complete.target.requires"),
     ("backstop-supervise.service", "multi-user.target.wants"),
+    ("backstop-republish.path", "multi-user.target.wants"),
     ("backstop-upgrade.timer", "timers.target.wants"),
 ];
 

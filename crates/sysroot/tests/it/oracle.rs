@@ -113,6 +113,22 @@ fn ostree_takes_our_sysroot_back() {
     host.publish(&[&all[0].id, &first], None);
     assert_eq!(status(&host.root()), names(&[&all[0].id, &first]));
     assert_eq!(host.boot(), all[0].id);
+    // Again and again, either way.
+    let commit = host.version("3", &[]);
+    for _ in 0..2 {
+        admin(
+            &host.root(),
+            &["deploy", "--os=debian", &commit.to_string()],
+        );
+        let theirs = host.sysroot.published().unwrap();
+        assert_eq!(theirs.config, None);
+        host.sysroot.publish(&theirs.order, &Silent).unwrap();
+        assert_eq!(host.boot().checksum, commit);
+        assert_eq!(
+            status(&host.root()),
+            names(&theirs.order.good.iter().collect::<Vec<_>>())
+        );
+    }
 }
 
 /// A sysroot that `ostree` made, with one deployment of tree `old`.

@@ -6,6 +6,7 @@ use clap::Parser;
 
 mod bench;
 mod bench_delta;
+mod boot_failures;
 mod conformance;
 mod fixed;
 mod fuzz;
@@ -50,6 +51,8 @@ enum Task {
     },
     /// Feed made-up bytes to each parser for a bounded time
     Fuzz(fuzz::Fuzz),
+    /// Let upgrades fail after power-on in every way, on virtual machines (root, about half an hour)
+    BootFailures(boot_failures::BootFailures),
     /// Run Debian's tests of `ostree` against backstop
     Conformance(conformance::Conformance),
 }
@@ -67,6 +70,7 @@ fn main() -> anyhow::Result<()> {
         Task::Picture { program, hosts, to } => picture::run(&program, hosts, &to),
         Task::Bench { rounds, tree } => bench::run(rounds, &tree),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::BootFailures(options) => boot_failures::run(&options),
         Task::Conformance(options) => conformance::run(&options),
     }
 }

@@ -15,6 +15,7 @@ const NEEDS: &[&[packages::Need]] = &[
     packages::ROOT,
     packages::DISK,
     packages::MACHINE,
+    packages::DAMAGE,
     packages::CONTAINER,
     packages::ORACLE,
     packages::NIX,

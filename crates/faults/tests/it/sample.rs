@@ -1,0 +1,36 @@
+//! A few cases: one that the loader finds, one in which no attempt can be counted, one
+//! with systemd-boot.
+
+use faults::{Hosts, Platform, case, table};
+use testbed::{fixture, packages};
+
+const SAMPLE: [(&str, Platform); 3] = [
+    ("kernel-flipped", Platform::GrubBios),
+    ("sector-unwritable", Platform::GrubEfi),
+    ("panic", Platform::SystemdBoot),
+];
+
+#[test]
+fn a_sample_of_the_failures_ends_on_a_good_system() {
+    let mut lacks = packages::missing(&[
+        packages::ROOT,
+        packages::DISK,
+        packages::MACHINE,
+        packages::DAMAGE,
+    ]);
+    if !packages::is_root() {
+        lacks.push("root");
+    }
+    if !testing::nothing_lacks(&lacks) {
+        return;
+    }
+    let dir = fixture::work_dir().unwrap();
+    let program = fixture::binary().unwrap();
+    let hosts = Hosts::create(&dir.path().join("hosts"), &program, &monitor::Silent);
+    let mut hosts = hosts.unwrap();
+    for (name, platform) in SAMPLE {
+        let case = case::find(name).unwrap();
+        let finding = hosts.run(case, platform, &monitor::Silent).unwrap();
+        println!("{}", table::line(&finding));
+    }
+}

@@ -38,6 +38,8 @@ pub struct Finding {
     pub power_cycles: usize,
     /// How it ended, as `backstop history` shows it.
     pub end: String,
+    /// Where the kernel's last words of a failed boot were found, if they were.
+    pub last_words: Option<String>,
 }
 
 /// A disk at the reboot that begins a trial.
@@ -306,7 +308,19 @@ impl Watched {
             attempts,
             power_cycles: self.power_cycles,
             end: last_column(&shown),
+            last_words: self.last_words()?,
         })
+    }
+
+    /// Where the kernel's last words come from that the history has of the upgrade.
+    fn last_words(&self) -> Result<Option<String>> {
+        let text = self.machine.run("backstop --json history -n 1")?;
+        let last: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let text = self
+            .machine
+            .run(&format!("backstop history {}", last["id"]))?;
+        let line = text.lines().find_map(|l| l.split_once("last words, from "));
+        Ok(line.map(|(_, from)| from.trim_end_matches(':').to_owned()))
     }
 
     /// What comes up next time is what came up now, and nothing is on trial.

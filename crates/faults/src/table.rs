@@ -26,11 +26,16 @@ pub fn line(finding: &Finding) -> String {
 }
 
 fn end(finding: &Finding) -> String {
-    match finding.power_cycles {
-        0 => finding.end.clone(),
-        1 => format!("{} (switched off and on by hand)", finding.end),
-        n => format!("{} (switched off and on by hand {n} times)", finding.end),
-    }
+    let by_hand = match finding.power_cycles {
+        0 => String::new(),
+        1 => " (switched off and on by hand)".to_owned(),
+        n => format!(" (switched off and on by hand {n} times)"),
+    };
+    let words = match &finding.last_words {
+        Some(from) => format!("; the kernel's last words, from {from}"),
+        None => String::new(),
+    };
+    format!("{}{by_hand}{words}", finding.end)
 }
 
 /// The findings of some platforms as Markdown: a row for each case.

@@ -77,7 +77,11 @@ impl<'a> Fleet<'a> {
     /// The deployer's command line, for a shell on the operator's machine.
     #[must_use]
     pub fn line(&self, arguments: &str) -> String {
-        format!("cd {} && exec backstop --json fleet {arguments}", self.dir)
+        let dir = &self.dir;
+        // Each fleet has rollouts of its own.
+        format!(
+            "cd {dir} && export XDG_STATE_HOME={dir}/state && exec backstop --json fleet {arguments}"
+        )
     }
 
     /// The deployer as a process that has not been started.

@@ -88,6 +88,8 @@ pub const NIX: &[Need] = &[
     program("openssh-client", "ssh"),
     program("iproute2", "ip"),
     program("gcc", "cc"),
+    program("strace", "strace"),
+    program("sudo", "sudo"),
 ];
 
 /// For comparing with Debian's own `ostree`.

@@ -16,6 +16,12 @@ confirm_timeout = \"8s\"
 activation_timeout = \"40s\"
 ";
 
+/// The deployer takes its time before it confirms, so that it is lost before that.
+const PATIENT: &str = "[defaults.checks.patience]
+command = [\"sleep\", \"4\"]
+timeout = \"30s\"
+";
+
 fn fleet<'a>(stage: &'a Stage, host: &Actor, version: &str) -> Fleet<'a> {
     Fleet::describe(stage, host.name(), QUICK, &[(host.name(), version)]).unwrap()
 }
@@ -148,7 +154,9 @@ fn the_deployer_is_lost_in_the_middle_of_the_trial() {
     let scene = |name: &'static str, terminal: bool, lose: &dyn Fn(&Actor, &mut Child)| {
         let host = stage.actor(name).unwrap();
         let version = stage.build(&slow(name)).unwrap();
-        let fleet = fleet(&stage, &host, &version);
+        let settings = format!("{QUICK}{PATIENT}");
+        let hosts = [(name, version.as_str())];
+        let fleet = Fleet::describe(&stage, name, &settings, &hosts).unwrap();
         let mut deployer = at_work(&stage, &fleet, terminal);
         on_trial(&host, &version);
         lose(&host, &mut deployer);

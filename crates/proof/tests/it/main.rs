@@ -3,6 +3,7 @@
 
 mod again;
 mod all_well;
+mod boots;
 mod bundle;
 mod clock;
 mod collection;
@@ -16,6 +17,8 @@ mod plan;
 mod reboot;
 mod rollback;
 mod secrets;
+mod signed;
+mod sudo;
 mod supervisor;
 mod trouble;
 mod uninstalled;

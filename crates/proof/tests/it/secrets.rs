@@ -127,7 +127,7 @@ fn secrets_are_where_they_should_be_and_nowhere_else() {
         "what the deployer remembers",
         &stage
             .operator()
-            .run("cat /root/.local/state/backstop/rollouts/*")
+            .run("cat /root/keeper/state/backstop/rollouts/*")
             .unwrap(),
     );
 

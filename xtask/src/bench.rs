@@ -14,6 +14,39 @@ use anyhow::{Context, bail, ensure};
 
 use crate::scratch::Scratch;
 
+mod fleet;
+
+/// What is measured.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Bench {
+    #[command(subcommand)]
+    other: Option<Other>,
+    /// How often everything is done; the median counts
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// What is committed
+    #[arg(default_value = "/usr/share")]
+    tree: PathBuf,
+}
+
+/// What is measured beside the repository.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    /// Measure the deployer against deploy-rs and colmena, into bench/ (needs root)
+    Fleet(fleet::Fleet),
+}
+
+impl Bench {
+    /// Measures.
+    pub fn run(&self) -> anyhow::Result<()> {
+        match &self.other {
+            None => repository(self.rounds, &self.tree),
+            Some(Other::Fleet(options)) => fleet::run(options),
+        }
+    }
+}
+
 /// Who does the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Program {
@@ -116,7 +149,7 @@ struct Taken {
 }
 
 /// Runs `rounds` rounds on `tree`, prints a table and writes it below `bench/`.
-pub fn run(rounds: usize, tree: &Path) -> anyhow::Result<()> {
+fn repository(rounds: usize, tree: &Path) -> anyhow::Result<()> {
     ensure!(rounds > 0, "at least one round is needed");
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let backstop = build(&root)?;
@@ -147,7 +180,7 @@ pub fn run(rounds: usize, tree: &Path) -> anyhow::Result<()> {
     table(&mut report, &taken)?;
     crate::bench_delta::run(rounds, &backstop, &mut report)?;
     println!("\n{report}");
-    save(&root, &report)
+    save("", &report)
 }
 
 /// Builds what is measured.
@@ -343,7 +376,11 @@ fn children_cpu() -> anyhow::Result<Duration> {
 }
 
 fn median(values: &[Taken], of: impl Fn(&Taken) -> f64) -> f64 {
-    let mut values: Vec<f64> = values.iter().map(of).collect();
+    middle(values.iter().map(of).collect())
+}
+
+/// The median.
+fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let mid = values.len() / 2;
     if values.len() % 2 == 1 {
@@ -376,26 +413,40 @@ fn table(report: &mut String, taken: &[[Vec<Taken>; 2]]) -> std::fmt::Result {
 
 /// What was measured on, and how busy it was.
 fn machine(files: u64, bytes: u64, kind: &str) -> anyhow::Result<String> {
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo
-        .lines()
-        .find_map(|l| l.strip_prefix("model name")?.split_once(':'));
-    let model = model.map_or("unknown processor", |(_, model)| model.trim());
-    let cores = std::thread::available_parallelism()?;
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split_whitespace().next().unwrap_or("?").to_owned();
+    let (processor, load) = (processor()?, load());
     Ok(format!(
-        "{files} files, {} MB, in memory; {cores} cores of {model}; load at the end {load}. \
+        "{files} files, {} MB, in memory; {processor}; load at the end {load}. \
          Medians; each round on {kind}, both programs in turns; all is synced before \
          each measurement, and each program syncs what it always syncs.",
         bytes >> 20
     ))
 }
 
+/// How many cores of what.
+fn processor() -> anyhow::Result<String> {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo
+        .lines()
+        .find_map(|l| l.strip_prefix("model name")?.split_once(':'));
+    let model = model.map_or("unknown processor", |(_, model)| model.trim());
+    let cores = std::thread::available_parallelism()?;
+    Ok(format!("{cores} cores of {model}"))
+}
+
+/// How busy the machine has been in the last minute.
+fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split_whitespace().next().unwrap_or("?").to_owned()
+}
+
+/// Keeps a report under today's date and a word.
 #[expect(clippy::disallowed_methods, reason = "a report, which may be lost")]
-fn save(root: &Path, report: &str) -> anyhow::Result<()> {
+fn save(word: &str, report: &str) -> anyhow::Result<()> {
+    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let date = Command::new("date").arg("+%Y-%m-%d").output()?.stdout;
-    let name = format!("bench/results-{}.md", String::from_utf8(date)?.trim());
+    let date = String::from_utf8(date)?;
+    let dash = if word.is_empty() { "" } else { "-" };
+    let name = format!("bench/results-{}{dash}{word}.md", date.trim());
     let path = root.join(&name);
     std::fs::create_dir_all(root.join("bench"))?;
     std::fs::write(&path, report)?;

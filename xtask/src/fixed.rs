@@ -7,9 +7,15 @@ use anyhow::{Context, bail};
 
 use crate::step::cargo;
 
+/// Builds it and says where it is.
+pub fn run() -> anyhow::Result<()> {
+    println!("{}", build()?.display());
+    Ok(())
+}
+
 /// Builds it, linked statically so that it runs on any host, and puts it beside
 /// the release build, where `backstop fleet` looks for it.
-pub fn run() -> anyhow::Result<()> {
+pub fn build() -> anyhow::Result<PathBuf> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     // With a target named, build scripts and macros are built as usual.
     let build = [
@@ -36,6 +42,5 @@ pub fn run() -> anyhow::Result<()> {
     if !copied.success() {
         bail!("cannot put {} into its place", beside.display());
     }
-    println!("{}", beside.display());
-    Ok(())
+    Ok(beside.canonicalize()?)
 }

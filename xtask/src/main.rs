@@ -40,15 +40,9 @@ enum Task {
         #[arg(default_value = "docs/rollout.svg")]
         to: std::path::PathBuf,
     },
-    /// Measure the repository against Debian's ostree, into bench/
-    Bench {
-        /// How often everything is done; the median counts
-        #[arg(long, default_value_t = 5)]
-        rounds: usize,
-        /// What is committed
-        #[arg(default_value = "/usr/share")]
-        tree: std::path::PathBuf,
-    },
+    /// Measure the repository against Debian's ostree, or the deployer against its
+    /// like, into bench/
+    Bench(bench::Bench),
     /// Feed made-up bytes to each parser for a bounded time
     Fuzz(fuzz::Fuzz),
     /// Let upgrades fail after power-on in every way, on virtual machines (root, about half an hour)
@@ -68,7 +62,7 @@ fn main() -> anyhow::Result<()> {
         }
         Task::Static => fixed::run(),
         Task::Picture { program, hosts, to } => picture::run(&program, hosts, &to),
-        Task::Bench { rounds, tree } => bench::run(rounds, &tree),
+        Task::Bench(options) => options.run(),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::BootFailures(options) => boot_failures::run(&options),
         Task::Conformance(options) => conformance::run(&options),

@@ -122,6 +122,12 @@ impl NixHost {
         self.shared.root.path()
     }
 
+    /// Its network namespace, as a path.
+    #[must_use]
+    pub fn network(&self) -> PathBuf {
+        self.port.path().into()
+    }
+
     pub(super) fn port(&self) -> &Port {
         &self.port
     }

@@ -19,6 +19,8 @@ use crate::{sockets, units};
 
 /// So many checks run at once.
 const AT_ONCE: usize = 8;
+/// How soon the state of something is looked at again.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
 /// How long systemctl and its like may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -175,9 +177,8 @@ impl Runner {
             if tries == 1 {
                 monitor.note(&format!("{}: {}; trying again", check.name, ran.status));
             }
-            std::thread::sleep(check.interval);
             tries += 1;
-            ran = self.probe(check, stage, baseline);
+            ran = self.probe_again(check, stage, baseline, matters);
         }
         CheckResult {
             name: check.name.clone(),
@@ -191,6 +192,31 @@ impl Runner {
     }
 
     /// Looks once.
+    /// Probes once more when the interval is over. The state of something is looked
+    /// at sooner, and again meanwhile: a service that was restarted is there after
+    /// an instant, most often.
+    fn probe_again(
+        &self,
+        check: &Check,
+        stage: Stage,
+        baseline: &Baseline,
+        matters: impl Fn(&Status) -> bool,
+    ) -> Ran {
+        let until = Instant::now() + check.interval;
+        let mut pause = match has_state(check) {
+            true => FIRST_LOOK,
+            false => check.interval,
+        };
+        loop {
+            std::thread::sleep(pause.min(until.saturating_duration_since(Instant::now())));
+            let ran = self.probe(check, stage, baseline);
+            if !matters(&ran.status) || Instant::now() >= until {
+                return ran;
+            }
+            pause *= 2;
+        }
+    }
+
     fn probe(&self, check: &Check, stage: Stage, baseline: &Baseline) -> Ran {
         let timeout = check.timeout;
         let nothing = Baseline::default();

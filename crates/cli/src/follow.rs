@@ -8,8 +8,10 @@ use crate::exit::Ended;
 use crate::output::{Output, Tone};
 use crate::timeline;
 
-/// How often the journal is looked at.
-const EVERY: Duration = Duration::from_millis(100);
+/// How often is looked whether the journal has grown.
+const EVERY: Duration = Duration::from_millis(10);
+/// So many looks later it is read anyway.
+const ANYWAY: u32 = 20;
 
 /// What to do when the transaction waits for somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,7 @@ pub fn follow(journal: &Journal, tx: TxId, wait: Wait, out: &mut Output) -> anyh
     let started = Instant::now();
     let mut seen = tx.0.saturating_sub(1);
     loop {
+        let size = journal.size();
         let records = journal.records()?;
         for record in records.iter().filter(|record| record.seq > seen) {
             print(record, started.elapsed(), out)?;
@@ -40,7 +43,17 @@ pub fn follow(journal: &Journal, tx: TxId, wait: Wait, out: &mut Output) -> anyh
             out.line(&hint)?;
             return Ok(ended);
         }
+        wait_for_more(journal, size);
+    }
+}
+
+/// Waits until the journal has another size than when it was read, and not for long if it keeps it.
+fn wait_for_more(journal: &Journal, size: Option<u64>) {
+    for _ in 0..ANYWAY {
         std::thread::sleep(EVERY);
+        if journal.size() != size {
+            return;
+        }
     }
 }
 
@@ -85,4 +98,27 @@ fn waits(state: &State) -> Option<(String, Ended)> {
         _ => return None,
     };
     Some((hint, Ended::Done))
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_not_waited_for_longer_than_it_takes() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::new(Arc::new(durable::RealFs), dir.path());
+        assert_eq!(journal.size(), None);
+        std::fs::write(journal.path(), "news").unwrap();
+        assert_eq!(journal.size(), Some(4));
+        let started = Instant::now();
+        wait_for_more(&journal, None);
+        let (looks, shortest) = (started.elapsed(), EVERY * ANYWAY);
+        assert!(looks >= EVERY);
+        wait_for_more(&journal, Some(4));
+        assert!(started.elapsed() >= shortest, "no news, but read anyway");
+    }
 }

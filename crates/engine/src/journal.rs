@@ -201,6 +201,12 @@ impl Journal {
         Ok(memory)
     }
 
+    /// The file's size, if it is there: one that differs means that there is news.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        self.fs.metadata(&self.path()).ok().map(|found| found.size)
+    }
+
     /// All records, oldest first.
     ///
     /// # Errors

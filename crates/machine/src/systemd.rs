@@ -67,10 +67,8 @@ impl Systemd {
             let start = ["start", "--no-block", SUPERVISOR];
             return run("start the supervisor", "systemctl", &start);
         }
-        if is_active(SUPERVISOR) {
-            return Ok(());
-        }
         self.start_transient(SUPERVISOR, TRANSIENT_SUPERVISOR, arguments)
+            .or_else(|why| unless_active(SUPERVISOR, why))
     }
 }
 
@@ -126,8 +124,13 @@ fn output(doing: &str, program: &str, arguments: &[&str]) -> Result<String> {
     Err(failed(format!("{program} said: {}", said.trim())))
 }
 
-fn is_active(unit: &str) -> bool {
-    run("ask", "systemctl", &["is-active", "--quiet", unit]).is_ok()
+/// A unit that could not be started may be running: that is all that is wanted,
+/// and it is not asked beforehand, since it seldom is.
+fn unless_active(unit: &str, why: MachineError) -> Result<()> {
+    match run("ask", "systemctl", &["is-active", "--quiet", unit]) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(why),
+    }
 }
 
 impl Machine for Systemd {
@@ -148,9 +151,6 @@ impl Machine for Systemd {
             return self.start_supervisor(arguments);
         };
         let unit = format!("backstop-{name}");
-        if is_active(&format!("{unit}.timer")) {
-            return Ok(());
-        }
         let after = format!("--on-active={}ms", after.as_millis());
         let options = [
             after.as_str(),
@@ -163,6 +163,7 @@ impl Machine for Systemd {
             "--property=RestartSec=10",
         ];
         self.start_transient(&unit, &options, arguments)
+            .or_else(|why| unless_active(&format!("{unit}.timer"), why))
     }
 
     fn cancel(&mut self, prefix: &str, except: Option<&str>) -> Result<()> {
@@ -175,11 +176,13 @@ impl Machine for Systemd {
         let except = except.map(|name| format!("backstop-{name}.timer"));
         let timers = listed
             .lines()
-            .filter_map(|line| line.split_whitespace().next());
-        for timer in timers.filter(|timer| Some(*timer) != except.as_deref()) {
-            run(&format!("stop {timer}"), "systemctl", &["stop", timer])?;
+            .filter_map(|line| line.split_whitespace().next())
+            .filter(|timer| Some(*timer) != except.as_deref());
+        let stop: Vec<&str> = ["stop"].into_iter().chain(timers).collect();
+        match stop.len() {
+            1 => Ok(()),
+            _ => run("stop the timers", "systemctl", &stop),
         }
-        Ok(())
     }
 
     fn guard_boots(&mut self, arguments: &[&str]) -> Result<()> {

@@ -39,7 +39,7 @@ mod wanted;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show what runs, what boots next, and what an upgrade waits for
-    Status,
+    Status(status::StatusArgs),
     /// Try the newest version of what this host follows; keep it or put the host back
     Upgrade(upgrade::UpgradeArgs),
     /// Try a version by name; keep it or put the host back
@@ -109,7 +109,7 @@ pub enum Command {
 pub fn run(args: Args, out: &mut Output) -> anyhow::Result<Ended> {
     let global = &args.global;
     match args.command {
-        Command::Status => status::run(global, out),
+        Command::Status(args) => status::run(args, global, out),
         Command::Upgrade(args) => upgrade::run(args, global, out),
         Command::Switch(args) => switch::run(args, global, out),
         Command::Plan(args) => plan::run(args, global, out),

@@ -1,5 +1,6 @@
 //! `backstop status`.
 
+use clap::Args;
 use engine::{Host, Knowledge, Memory, Open, Phase, TrialKind, VersionId};
 use image::{ImageHost, source};
 use nix::{NixHost, Overview};
@@ -63,15 +64,63 @@ struct Known {
     known: String,
 }
 
+/// What `backstop status` takes.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Only what runs and what is under way: the boot loader is not asked
+    #[arg(long)]
+    brief: bool,
+}
+
+/// What `--brief --json` prints.
+#[derive(Debug, Serialize)]
+struct Brief {
+    host: String,
+    /// What is active.
+    running: VersionId,
+    under_way: Option<Open>,
+}
+
 /// Runs the command.
-pub fn run(global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
+pub fn run(args: StatusArgs, global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
     let mut session = Session::open(global)?;
     let memory = session.journal.load()?;
+    if args.brief {
+        brief(&mut session.host, &memory, out)?;
+        return Ok(Ended::Done);
+    }
     match &mut session.host {
         AnyHost::Image(host) => image(host, &memory, out)?,
         AnyHost::Nix(host) => nix(host, &memory, out)?,
     }
     Ok(Ended::Done)
+}
+
+fn brief(host: &mut AnyHost, memory: &Memory, out: &mut Output) -> anyhow::Result<()> {
+    let (host, running) = match host {
+        AnyHost::Image(host) => {
+            let running = host.running().map_err(crate::session::as_anyhow)?;
+            let now = host.now().map_err(crate::session::as_anyhow)?;
+            (host.describe(), memory.active(&now.boot, &running.version))
+        }
+        AnyHost::Nix(host) => (host.describe(), host.active_system()?.version()),
+    };
+    let status = Brief {
+        host,
+        running,
+        under_way: memory.state.open().cloned(),
+    };
+    out.line(&format!(
+        "{}, running {}",
+        status.host,
+        out.tone(Tone::Strong, status.running.short())
+    ))?;
+    match &status.under_way {
+        Some(open) => out.line(&under_way(open, None, out))?,
+        None => out.line("No upgrade is under way.")?,
+    }
+    out.json(&status)?;
+    Ok(())
 }
 
 fn image(host: &mut ImageHost, memory: &Memory, out: &mut Output) -> anyhow::Result<()> {

@@ -225,6 +225,9 @@ fn each_ending_has_its_own_outcome() {
     // default.
     let status = &host.json(&["status"])[0];
     assert_eq!(status["default"].as_str().unwrap(), first);
+    let brief = &host.json(&["status", "--brief"])[0];
+    assert_eq!(brief["running"], status["running"]);
+    assert!(brief["default"].is_null(), "the boot loader is not asked");
     assert_eq!(host.loader_default(), first);
 }
 

@@ -20,13 +20,10 @@ pub struct Facts {
     pub under_way: Option<Open>,
 }
 
-/// As [`Facts`], in the words of `backstop status --json`, of which the rest is
-/// not needed here.
+/// As [`Facts`], in the words of `backstop status --brief --json`.
 #[derive(Deserialize)]
 struct Status {
     running: VersionId,
-    /// What is active, where that may be another version than the booted one.
-    active: Option<VersionId>,
     under_way: Option<Open>,
 }
 
@@ -110,10 +107,15 @@ pub(super) fn said(ran: &Ran) -> String {
 
 /// What the host runs, and what is under way.
 pub(super) fn facts(connection: &mut Connection, host: &Host) -> Result<Facts> {
-    let text = backstop(connection, host, &["status"], host.bounds.connect * 2)?;
+    let text = backstop(
+        connection,
+        host,
+        &["status", "--brief"],
+        host.bounds.connect * 2,
+    )?;
     let status: Status = parse(&host.name, &text)?;
     Ok(Facts {
-        running: status.active.unwrap_or(status.running).as_str().to_owned(),
+        running: status.running.as_str().to_owned(),
         under_way: status.under_way,
     })
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use durable::Fs;
 
@@ -47,6 +47,8 @@ pub struct Shared {
     outgoings: Outgoings,
     /// Where flakes come from.
     origins: Origins,
+    /// What versions of this machine's store need.
+    closures: nix::Closures,
     /// How versions are tried, if not as the description says.
     pub trial: Option<Trial>,
     /// Try versions that are known to be bad.
@@ -67,6 +69,7 @@ impl Shared {
             state,
             outgoings: Outgoings::default(),
             origins: Origins::default(),
+            closures: nix::Closures::default(),
             trial: None,
             force: false,
         })
@@ -181,6 +184,8 @@ pub struct HostRun<'a> {
     abandoned: Arc<AtomicBool>,
     session: Option<Connection>,
     facts: Option<Facts>,
+    /// When they were asked for.
+    asked: Option<Instant>,
     wanted: Option<Wanted>,
 }
 
@@ -193,6 +198,7 @@ impl<'a> HostRun<'a> {
             abandoned,
             session: None,
             facts: None,
+            asked: None,
             wanted: None,
         }
     }
@@ -252,9 +258,14 @@ impl<'a> HostRun<'a> {
     fn reach(&mut self) -> Result<Came> {
         self.on.says("connecting");
         let mut session = self.on.open(Way::Session)?;
-        self.facts = Some(ask::facts(&mut session, self.on.host)?);
+        self.learn(ask::facts(&mut session, self.on.host)?);
         self.session = Some(session);
         Ok(Came::Through)
+    }
+
+    fn learn(&mut self, facts: Facts) {
+        self.facts = Some(facts);
+        self.asked = Some(Instant::now());
     }
 
     fn running(&self) -> &str {
@@ -364,7 +375,16 @@ impl<'a> HostRun<'a> {
         self.on.says("copying");
         let socket = self.on.shared.controls.socket(self.on.number);
         let what = wanted.derivation.as_ref().unwrap_or(&wanted.version);
-        nix::copy(self.session()?, host, what, copying, &socket, tell)?;
+        let closure = self.on.shared.closures.of(what, limit)?;
+        nix::copy(
+            self.session()?,
+            host,
+            what,
+            &closure,
+            copying,
+            &socket,
+            tell,
+        )?;
         if let Some(drv) = &wanted.derivation {
             self.on.says("building there");
             nix::realise(self.session()?, drv, host.bounds.build)?;

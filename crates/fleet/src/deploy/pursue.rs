@@ -4,12 +4,14 @@
 //! the session is used here. When no connection can be opened, the host goes back
 //! by itself; all that is left then is to learn how that ended.
 
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::{Open, Outcome, Phase, TrialKind, TxId};
 use health::{Baseline, Checks, Runner, Stage};
 use monitor::Silent;
 
+use super::trial::Seen;
 use super::{OnHost, ask};
 use crate::config::When;
 use crate::ssh::{Connection, Way};
@@ -21,10 +23,34 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// The longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
+/// Set when a trial's end is known from elsewhere.
+#[derive(Debug, Default)]
+pub(super) struct Over {
+    is: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Over {
+    pub(super) fn set(&self) {
+        *self.is.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for it, for so long at most; whether it is so.
+    fn wait(&self, limit: Duration) -> bool {
+        let is = self.is.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(is, limit, |is| !*is);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
 /// One trial, seen through to its end.
 pub(super) struct Pursuit<'a> {
     on: OnHost<'a>,
     tx: TxId,
+    over: &'a Over,
+    /// The transaction as it was just now, if that is known.
+    now: Option<Open>,
     /// No confirmation is tried after this.
     confirm_until: Instant,
     /// The outcome is not waited for any longer.
@@ -41,7 +67,15 @@ enum Look {
 }
 
 impl<'a> Pursuit<'a> {
-    pub(super) fn new(on: OnHost<'a>, tx: TxId, kind: TrialKind) -> Self {
+    /// Of a trial that has just begun.
+    pub(super) fn of(on: OnHost<'a>, open: Open, over: &'a Over) -> Self {
+        let transaction = &open.transaction;
+        let mut pursuit = Self::new(on, transaction.id, transaction.request.kind, over);
+        pursuit.now = Some(open);
+        pursuit
+    }
+
+    pub(super) fn new(on: OnHost<'a>, tx: TxId, kind: TrialKind, over: &'a Over) -> Self {
         let bounds = &on.host.bounds;
         let now = Instant::now();
         // A boot trial's reconnection takes as long as its boots.
@@ -53,6 +87,8 @@ impl<'a> Pursuit<'a> {
         Self {
             on,
             tx,
+            over,
+            now: None,
             confirm_until: now + reconnect,
             until: now + reconnect + all,
             trouble: None,
@@ -60,7 +96,8 @@ impl<'a> Pursuit<'a> {
         }
     }
 
-    pub(super) fn run(mut self) -> Result<Outcome> {
+    /// How it ended; nothing if that became known elsewhere.
+    pub(super) fn run(mut self) -> Result<Option<Outcome>> {
         let mut pause = PAUSE;
         while Instant::now() < self.until {
             self.on.says("connecting anew");
@@ -74,7 +111,9 @@ impl<'a> Pursuit<'a> {
                 }
                 Err(e) => self.trouble = Some(e),
             }
-            std::thread::sleep(pause);
+            if self.over.wait(pause) {
+                return Ok(None);
+            }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         Err(self.trouble.unwrap_or(Error::TooSlow {
@@ -84,10 +123,10 @@ impl<'a> Pursuit<'a> {
     }
 
     /// Sees the trial through over one connection, as far as that lasts.
-    fn follow(&mut self, connection: &mut Connection) -> Result<Outcome> {
+    fn follow(&mut self, connection: &mut Connection) -> Result<Option<Outcome>> {
         loop {
             if let Look::Over(outcome) = self.look(connection)? {
-                return Ok(outcome);
+                return Ok(Some(outcome));
             }
             if Instant::now() > self.until {
                 return Err(Error::TooSlow {
@@ -95,16 +134,19 @@ impl<'a> Pursuit<'a> {
                     limit: self.on.host.bounds.settle,
                 });
             }
-            std::thread::sleep(PAUSE);
+            if self.over.wait(PAUSE) {
+                return Ok(None);
+            }
         }
     }
 
     fn look(&mut self, connection: &mut Connection) -> Result<Look> {
         let host = self.on.host;
-        let facts = ask::facts(connection, host)?;
-        let open = facts
-            .under_way
-            .filter(|open| open.transaction.id == self.tx);
+        let open = match self.now.take() {
+            Some(open) => Some(open),
+            None => ask::facts(connection, host)?.under_way,
+        };
+        let open = open.filter(|open| open.transaction.id == self.tx);
         let Some(open) = open else {
             return match ask::outcome(connection, host, self.tx)? {
                 Some(outcome) => Ok(Look::Over(outcome)),
@@ -120,7 +162,6 @@ impl<'a> Pursuit<'a> {
             && host.confirm
         {
             self.confirm(connection, &open)?;
-            return Ok(Look::Again);
         }
         self.wait(connection, &open)
     }
@@ -189,7 +230,28 @@ impl<'a> Pursuit<'a> {
         let tx = self.tx.to_string();
         let words = ask::words(host, &["follow", &tx]);
         let left = self.until.saturating_duration_since(Instant::now());
-        connection.run(Program::Backstop, &words, None, left, &mut |_| {})?;
-        Ok(Look::Again)
+        let mut seen = Seen::new();
+        connection.run(Program::Backstop, &words, None, left, &mut |bytes| {
+            seen.take(bytes);
+        })?;
+        Ok(seen.outcome.map_or(Look::Again, Look::Over))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_is_woken() {
+        let over = Over::default();
+        assert!(!over.wait(Duration::from_millis(1)));
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| over.set());
+            assert!(over.wait(Duration::from_secs(100)));
+        });
+        assert!(over.wait(Duration::ZERO), "it stays so");
+        assert!(started.elapsed() < Duration::from_secs(50));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engine::{Fault, Open, Outcome, Phase, Reason, Record, TrialKind, TxId};
 
-use super::pursue::Pursuit;
+use super::pursue::{Over, Pursuit};
 use super::{Came, HostRun, OnHost, Wanted, ask};
 use crate::config::{Trial, When};
 use crate::rollout::End;
@@ -13,21 +13,23 @@ use crate::ssh::{Ran, Way};
 use crate::wire::Program;
 use crate::{Error, Result};
 
+/// What a host said so long ago is believed.
+const LATELY: Duration = Duration::from_secs(10);
 /// What `backstop switch` exits with when the host would not begin.
 const REFUSED: i32 = 5;
 
 /// What was seen of the trial over the session.
 #[derive(Debug)]
-struct Seen {
+pub(super) struct Seen {
     tx: Option<TxId>,
     kind: TrialKind,
     phase: Option<Phase>,
-    outcome: Option<Outcome>,
+    pub(super) outcome: Option<Outcome>,
     line: Vec<u8>,
 }
 
 impl Seen {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             tx: None,
             kind: TrialKind::Live,
@@ -38,7 +40,7 @@ impl Seen {
     }
 
     /// Takes output as it comes; answers with the records that became whole.
-    fn take(&mut self, bytes: &[u8]) -> Vec<Record> {
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<Record> {
         self.line.extend_from_slice(bytes);
         let mut records = Vec::new();
         while let Some(at) = self.line.iter().position(|b| *b == b'\n') {
@@ -110,14 +112,19 @@ impl HostRun<'_> {
         self.bring_keys(When::After)
     }
 
-    /// Asks again what runs: it may be a while since the host was reached, and the
-    /// connection may be gone.
+    /// Asks again what runs if it is a while since the host was reached: the
+    /// connection may be gone. Whoever began something just now is seen by the host,
+    /// which then refuses.
     fn refresh(&mut self) -> Result<()> {
         let host = self.on.host;
+        let lately = self.asked.is_some_and(|asked| asked.elapsed() < LATELY);
+        if lately && self.session.is_some() {
+            return Ok(());
+        }
         if let Ok(session) = self.session()
             && let Ok(facts) = ask::facts(session, host)
         {
-            self.facts = Some(facts);
+            self.learn(facts);
             return Ok(());
         }
         self.session = None;
@@ -152,19 +159,25 @@ impl HostRun<'_> {
         let mut seen = Seen::new();
         self.on.says("staging");
         let on = self.on;
+        let over = Over::default();
         let (ran, pursued) = std::thread::scope(|scope| {
             let (tell, told) = channel();
             let mut pursuit = None;
+            let over = &over;
             let ran = session.run(Program::Backstop, &words, None, limit, &mut |bytes| {
                 for record in seen.take(bytes) {
                     show(on, &record);
-                    if let (Some((tx, kind)), None, true) =
-                        (on_trial(&record), pursuit, on.host.confirm)
+                    if record.outcome.is_some() {
+                        // Nobody needs to ask any more how it ended.
+                        over.set();
+                    }
+                    if let (Some(open), None, true) = (on_trial(&record), pursuit, on.host.confirm)
                     {
-                        pursuit = Some(tx);
+                        pursuit = Some(open.transaction.id);
                         let tell: Sender<_> = tell.clone();
+                        let pursuing = Pursuit::of(on, open.clone(), over);
                         // The host's thread waits for the answer.
-                        scope.spawn(move || drop(tell.send(Pursuit::new(on, tx, kind).run())));
+                        scope.spawn(move || drop(tell.send(pursuing.run())));
                     }
                 }
             });
@@ -181,19 +194,20 @@ impl HostRun<'_> {
         wanted: &Wanted,
         ran: Result<Ran>,
         seen: Seen,
-        pursued: Option<Result<Outcome>>,
+        pursued: Option<Result<Option<Outcome>>>,
     ) -> Result<End> {
         if let Some(outcome) = seen.outcome {
             return Ok(self.end(&outcome, wanted));
         }
         match pursued {
-            Some(Ok(outcome)) => return Ok(self.end(&outcome, wanted)),
+            Some(Ok(Some(outcome))) => return Ok(self.end(&outcome, wanted)),
+            // That it is over was seen over the session.
+            Some(Ok(None)) | None => {}
             Some(Err(e)) => {
                 return Ok(End::LeftAlone {
                     why: crate::chain(&e),
                 });
             }
-            None => {}
         }
         let Some(tx) = seen.tx else {
             return self.not_begun(wanted, ran?);
@@ -207,8 +221,10 @@ impl HostRun<'_> {
     /// Follows an open transaction to its end.
     fn pursue(&mut self, tx: TxId, kind: TrialKind, wanted: &Wanted) -> Result<End> {
         self.session = None;
-        match Pursuit::new(self.on, tx, kind).run() {
-            Ok(outcome) => Ok(self.end(&outcome, wanted)),
+        let over = Over::default();
+        match Pursuit::new(self.on, tx, kind, &over).run() {
+            Ok(Some(outcome)) => Ok(self.end(&outcome, wanted)),
+            Ok(None) => Err(Error::CalledOff),
             Err(e) => Ok(End::LeftAlone {
                 why: crate::chain(&e),
             }),
@@ -345,10 +361,9 @@ impl HostRun<'_> {
 }
 
 /// The transaction, if the version is on trial now.
-fn on_trial(record: &Record) -> Option<(TxId, TrialKind)> {
+fn on_trial(record: &Record) -> Option<&Open> {
     let open = record.state.open()?;
-    let transaction = &open.transaction;
-    matches!(open.phase, Phase::Trial(_)).then_some((transaction.id, transaction.request.kind))
+    matches!(open.phase, Phase::Trial(_)).then_some(open)
 }
 
 /// What a transaction waits for, if that is nothing that happens by itself.

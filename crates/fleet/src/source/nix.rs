@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -103,13 +104,13 @@ pub(crate) fn copy(
     connection: &mut Connection,
     host: &Host,
     path: &str,
+    closure: &[String],
     how: Copying,
     socket: &Path,
     tell: impl FnMut(u64),
 ) -> Result<usize> {
     let limit = host.bounds.copy;
-    let closure = closure(path, limit)?;
-    let mut missing = missing(connection, &closure, limit)?;
+    let mut missing = missing(connection, closure, limit)?;
     if how.substitute && !missing.is_empty() {
         substitute(connection, &missing, limit)?;
         missing = self::missing(connection, &missing, limit)?;
@@ -122,6 +123,36 @@ pub(crate) fn copy(
         CopyWith::Stream => stream(connection, &missing, limit, tell)?,
     }
     Ok(missing.len())
+}
+
+/// The closures of paths in this machine's store, each asked for only once: many
+/// hosts may get the same.
+#[derive(Debug, Default)]
+pub(crate) struct Closures {
+    known: Mutex<BTreeMap<String, Arc<Mutex<Option<Closure>>>>>,
+}
+
+type Closure = Arc<Vec<String>>;
+
+impl Closures {
+    /// A path and all that it needs. Whoever asks for what is being found out
+    /// waits for it.
+    pub(crate) fn of(&self, path: &str, limit: Duration) -> Result<Closure> {
+        self.find(path, || closure(path, limit))
+    }
+
+    fn find(&self, path: &str, ask: impl FnOnce() -> Result<Vec<String>>) -> Result<Closure> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = known.entry(path.to_owned()).or_default().clone();
+        drop(known);
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(closure) = &*slot {
+            return Ok(closure.clone());
+        }
+        let found = Arc::new(ask()?);
+        *slot = Some(found.clone());
+        Ok(found)
+    }
 }
 
 /// A path and all that it needs, by this machine's store.
@@ -250,6 +281,29 @@ pub(crate) fn realise(connection: &mut Connection, drv: &str, limit: Duration) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_closure_is_asked_for_once() {
+        let closures = Closures::default();
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let ask = |path: &str| {
+            let found = closures.find(path, || {
+                asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Ok(vec![path.to_owned()])
+            });
+            found.unwrap()[0].clone()
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| assert_eq!(ask("/nix/store/a"), "/nix/store/a"));
+            }
+        });
+        assert_eq!(ask("/nix/store/b"), "/nix/store/b");
+        assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 2);
+        let fails = closures.find("/nix/store/c", || Err(Error::CalledOff));
+        assert!(fails.is_err());
+        assert_eq!(ask("/nix/store/c"), "/nix/store/c", "a failure is not kept");
+    }
 
     #[test]
     fn one_store_path_is_wanted() {

@@ -116,8 +116,10 @@ fn arch(head: &[u8; 20]) -> Option<&'static str> {
 }
 
 /// The script that finds or takes the program and becomes it. Its lines to us
-/// begin with `mark`, since a host may print what it likes at a login.
-pub(super) fn script(mark: &str, dir: &Path, programs: &[Arc<Bring>]) -> String {
+/// begin with `mark`, since a host may print what it likes at a login. A program
+/// that was `seen` whole a moment ago is not read again.
+pub(super) fn script(mark: &str, dir: &Path, programs: &[Arc<Bring>], seen: bool) -> String {
+    let whole = if seen { "" } else { r#" && ok "$b""# };
     let mut cases = String::new();
     for program in programs {
         let Bring {
@@ -130,7 +132,7 @@ pub(super) fn script(mark: &str, dir: &Path, programs: &[Arc<Bring>]) -> String 
         r#"umask 022; a=$(uname -m); case $a in {cases}*) echo "{mark} arch $a"; exit 1;; esac
 d={dir}/$h; b=$d/backstop
 ok() {{ [ "$(sha256sum <"$1" 2>/dev/null)" = "$h  -" ]; }}
-if ! {{ [ -x "$b" ] && ok "$b"; }}; then
+if ! {{ [ -x "$b" ]{whole}; }}; then
 mkdir -p "$d" && t=$(mktemp "$d/.upload.XXXXXX") || {{ echo "{mark} cannot write to $d"; exit 1; }}
 trap "rm -f $t" EXIT HUP INT TERM
 echo "{mark} send $h"
@@ -138,8 +140,8 @@ head -c $n >"$t" || {{ echo "{mark} cannot write to $d"; exit 1; }}
 ok "$t" || {{ echo "{mark} cannot take backstop: it arrived damaged, or the disk of $d is full"; exit 1; }}
 chmod 755 "$t" && sync "$t" && {{ ln "$t" "$b" 2>/dev/null || ok "$b" || mv -f "$t" "$b"; }} && sync "$d" || {{ echo "{mark} cannot put backstop into $d"; exit 1; }}
 rm -f "$t"; trap - EXIT HUP INT TERM
+"$b" --version >/dev/null 2>&1 || {{ rm -f "$b"; echo "{mark} cannot run $b: is it linked statically, and may programs run there?"; exit 1; }}
 fi
-"$b" --version >/dev/null 2>&1 || {{ echo "{mark} cannot run $b: is it linked statically, and may programs run there?"; exit 1; }}
 echo "{mark} run"
 exec "$b" target"#
     )
@@ -181,7 +183,7 @@ mod tests {
             size: 3,
             arch: "x86_64",
         });
-        let script = script("MARK", Path::new("/var/lib/backstop/bin"), &[bring]);
+        let script = script("MARK", Path::new("/var/lib/backstop/bin"), &[bring], false);
         assert!(!script.contains('\''), "it is put between single quotes");
         let checked = Command::new("sh")
             .args(["-n", "-c", &script])
@@ -251,8 +253,33 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_is_damaged_is_noticed_by_a_session() {
+        let dir = tempfile::tempdir().unwrap();
+        let bring = Arc::new(Bring {
+            path: "/x".into(),
+            digest: "0".repeat(64),
+            size: 3,
+            arch: std::env::consts::ARCH,
+        });
+        let place = dir.path().join(&bring.digest);
+        std::fs::create_dir(&place).unwrap();
+        // Not what its digest says.
+        let program = std::path::Path::new("/bin/echo");
+        std::os::unix::fs::symlink(program, place.join("backstop")).unwrap();
+        let run = |seen| {
+            let script = script("MARK", dir.path(), &[bring.clone()], seen);
+            let mut sh = Command::new("sh");
+            sh.args(["-c", &script]).stdin(std::process::Stdio::null());
+            String::from_utf8(sh.output().unwrap().stdout).unwrap()
+        };
+        let first = run(false);
+        assert!(first.starts_with("MARK send 000"), "{first}");
+        assert_eq!(run(true), "MARK run\ntarget\n", "it was seen just now");
+    }
+
+    #[test]
     fn a_host_of_another_kind_is_told_apart() {
-        let script = script("MARK", Path::new("/nonexistent"), &[]);
+        let script = script("MARK", Path::new("/nonexistent"), &[], true);
         let out = Command::new("sh").args(["-c", &script]).output().unwrap();
         let text = String::from_utf8_lossy(&out.stdout);
         assert_eq!(text.trim(), format!("MARK arch {}", std::env::consts::ARCH));

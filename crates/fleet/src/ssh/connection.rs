@@ -94,7 +94,9 @@ impl Connection {
     pub fn open(host: &Host, way: Way, with: Opening<'_>) -> Result<Self> {
         let programs = with.programs.for_host(&host.program)?;
         let mark = mark();
-        let script = bootstrap::script(&mark, &host.program_dir, &programs);
+        // A fresh connection follows a session that has seen the program whole.
+        let seen = way == Way::Fresh;
+        let script = bootstrap::script(&mark, &host.program_dir, &programs, seen);
         let sudo = host.sudo.then(|| match with.password {
             Some(_) => format!("-S -p {PROMPT}"),
             None => "-n".to_owned(),

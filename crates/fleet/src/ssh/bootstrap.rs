@@ -267,7 +267,7 @@ mod tests {
         let program = std::path::Path::new("/bin/echo");
         std::os::unix::fs::symlink(program, place.join("backstop")).unwrap();
         let run = |seen| {
-            let script = script("MARK", dir.path(), &[bring.clone()], seen);
+            let script = script("MARK", dir.path(), std::slice::from_ref(&bring), seen);
             let mut sh = Command::new("sh");
             sh.args(["-c", &script]).stdin(std::process::Stdio::null());
             String::from_utf8(sh.output().unwrap().stdout).unwrap()

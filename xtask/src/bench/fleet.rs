@@ -18,8 +18,13 @@ mod logins;
 mod prober;
 mod report;
 
-use deployer::Programs;
+use deployer::{Deployer, Programs};
 use report::{Series, Taken};
+
+/// Whoever takes one host after the other is left out with more hosts.
+const MOST_SERIAL: usize = 20;
+/// The round in which programs are brought along.
+const FIRST: &str = "first";
 
 /// What is measured, and with what.
 #[derive(Debug, clap::Args)]
@@ -75,7 +80,7 @@ pub fn run(options: &Fleet) -> anyhow::Result<()> {
     // The first deployment brings the programs along: it is shown once, by itself.
     if let Some(most) = options.hosts.iter().max() {
         println!("first deployment to {most} hosts");
-        let first = stage.series(*most, 1, options.payload, "first")?;
+        let first = stage.series(*most, 1, options.payload, FIRST)?;
         report::first(&mut report, &first)?;
     }
     numbers.try_for_each(|(hosts, rounds)| {
@@ -92,12 +97,25 @@ pub fn run(options: &Fleet) -> anyhow::Result<()> {
     super::save(&options.name, &report)
 }
 
+/// Hosts share the machine's limit on watches, of which each systemd and deploy-rs
+/// take some: it is none that a real host would meet.
+fn room_to_watch() -> anyhow::Result<()> {
+    const WANTED: u32 = 4096;
+    let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_instances")?;
+    ensure!(
+        limit.trim().parse::<u32>()? >= WANTED,
+        "do first: sysctl fs.inotify.max_user_instances={WANTED}"
+    );
+    Ok(())
+}
+
 impl Stage {
     fn set(options: &Fleet) -> anyhow::Result<Self> {
         let backstop = match &options.program {
             Some(path) => path.canonicalize()?,
             None => crate::fixed::build()?,
         };
+        room_to_watch()?;
         let dir = fixture::work_dir()?;
         let site = Site::new(&dir.path().join("site"), &backstop)?;
         let programs = Programs {
@@ -128,6 +146,10 @@ impl Stage {
         name: &str,
     ) -> anyhow::Result<Series> {
         let mut deployers = self.programs.deployers();
+        deployers.retain(|deployer| match name {
+            FIRST => deployer.brings_program(),
+            _ => hosts <= MOST_SERIAL || *deployer != Deployer::DeployRs,
+        });
         let mut series = Series::new(hosts, &deployers);
         for round in 0..rounds {
             // Who is first changes.

@@ -119,6 +119,11 @@ impl Deployer {
         }
     }
 
+    /// Whether its first deployment brings more to a host than a version.
+    pub fn brings_program(self) -> bool {
+        matches!(self, Self::Backstop | Self::DeployRsEach)
+    }
+
     /// The same, for file names.
     pub fn word(self) -> &'static str {
         match self {

@@ -88,7 +88,8 @@ pub fn head(programs: &Programs, payload: u32) -> anyhow::Result<String> {
          of {size:.0} MB and confirms over a new connection; deploy-rs runs with magic rollback \
          and without its checks of the flake; colmena neither confirms nor goes back; `nix copy` \
          activates nothing. \"20 at once\" is one process a host, as `ssh` and `nix copy` are \
-         run here, too; colmena has `--parallel 20`.\n",
+         run here, too: deploy-rs by itself takes one host after the other, and is left out with \
+         more than 20; colmena has `--parallel 20`.\n",
         processor()?
     )?;
     for missing in programs.missing() {

@@ -214,7 +214,7 @@ mod tests {
             size: program.len() as u64,
             arch: std::env::consts::ARCH,
         });
-        let script = script("MARK", dir.path(), &[bring]);
+        let script = script("MARK", dir.path(), &[bring], false);
         let start = || {
             let mut command = Command::new("sh");
             command.args(["-c", &script]);

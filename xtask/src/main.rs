@@ -1,5 +1,5 @@
 //! The project's own tasks: `cargo xtask test`, `cargo xtask ci`, `cargo xtask bench`,
-//! `cargo xtask conformance`.
+//! `cargo xtask conformance`, `cargo xtask loader-vs-model`.
 #![allow(clippy::print_stdout, reason = "this program talks to a person")]
 
 use clap::Parser;
@@ -47,6 +47,8 @@ enum Task {
     Fuzz(fuzz::Fuzz),
     /// Let upgrades fail after power-on in every way, on virtual machines (root, about half an hour)
     BootFailures(boot_failures::BootFailures),
+    /// Put every boot state before GRUB's own script engine, and compare it with the model
+    LoaderVsModel,
     /// Run Debian's tests of `ostree` against backstop
     Conformance(conformance::Conformance),
 }
@@ -65,6 +67,7 @@ fn main() -> anyhow::Result<()> {
         Task::Bench(options) => options.run(),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::BootFailures(options) => boot_failures::run(&options),
+        Task::LoaderVsModel => test::loader_vs_model(),
         Task::Conformance(options) => conformance::run(&options),
     }
 }

@@ -77,6 +77,18 @@ pub fn run(install: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// All boot states, of which the tests try a sample.
+pub fn loader_vs_model() -> anyhow::Result<()> {
+    let test = ["test", "-p", "backstop-boot", "--test", "it", "--"];
+    let what = ["loader_states", "--nocapture"];
+    let environment = [("BACKSTOP_LOADER", "all"), ("BACKSTOP_REQUIRE_ALL", "1")];
+    cargo(
+        "all boot states",
+        &[&test[..], &what].concat(),
+        &environment,
+    )
+}
+
 /// The program as built for the tests.
 pub fn program() -> anyhow::Result<String> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(

@@ -7,7 +7,7 @@ use super::world::{Rules, V, World, now};
 
 type Invariant = fn(&World, &Request, Rules<'_>) -> bool;
 
-pub const INVARIANTS: [(&str, Invariant); 16] = [
+pub const INVARIANTS: [(&str, Invariant); 17] = [
     (
         "P1: the boot loader's first choice is complete on the disk",
         |w, _, _| w.staged || (w.default == V::Old && !w.loader.may_try()),
@@ -55,6 +55,17 @@ pub const INVARIANTS: [(&str, Invariant); 16] = [
                 || w.forgiven
                 || unjudged(w)
                 || w.knowledge.bad(&V::New.id()).is_some()
+        },
+    ),
+    (
+        "P4: a version whose own checks failed before its activation is bad, too",
+        |w, _, _| {
+            let reason = match &w.outcome {
+                Some(Outcome::Rejected { reason }) => Some(reason),
+                _ => None,
+            };
+            let failed = matches!(reason, Some(Reason::PreflightFailed { .. }));
+            !failed || w.forgiven || w.knowledge.bad(&V::New.id()).is_some()
         },
     ),
     (

@@ -6,6 +6,7 @@ mod effects;
 mod invariants;
 mod loader;
 mod mutants;
+mod rules;
 mod world;
 
 use std::collections::{HashSet, VecDeque};
@@ -21,6 +22,8 @@ use world::{FRESH, Luck, Rules, STALE, V, World};
 /// How much may go wrong on one way, in one of three depths.
 #[derive(Debug, Clone, Copy)]
 enum Depth {
+    /// To see whether any rule that is broken by itself is caught.
+    Least,
     /// To see whether rules broken on purpose are caught.
     Shallow,
     /// What every run of the tests does.
@@ -39,6 +42,7 @@ impl Depth {
 
     fn luck(self) -> Luck {
         let [power_cuts, kills, errors, people, loader, again] = match self {
+            Self::Least => [1, 1, 1, 1, 0, 0],
             Self::Shallow => [1, 1, 1, 1, 1, 0],
             Self::Usual => [1, 1, 1, 1, 1, 1],
             Self::Deep => [2, 1, 2, 2, 1, 1],

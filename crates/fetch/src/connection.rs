@@ -47,6 +47,12 @@ pub(crate) fn runtime(remote: &str) -> Result<Runtime> {
     })
 }
 
+/// The beginning of a text, in one line, as long as a checksum is.
+fn beginning(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(plain).take(64).collect()
+}
+
 impl Connection {
     /// Gets ready to talk to a remote; a list of mirrors is fetched now.
     ///
@@ -171,9 +177,13 @@ impl Connection {
             return Ok(None);
         };
         let text = String::from_utf8_lossy(&bytes);
-        let parsed = text.trim_end().parse();
-        let damaged = ostree::Error::DamagedRef(format!("{}:{name}", self.remote.name()));
-        Ok(Some(parsed.map_err(|_| damaged)?))
+        match text.trim_end().parse() {
+            Ok(checksum) => Ok(Some(checksum)),
+            Err(_) => Err(Error::NotARef {
+                name: name.to_owned(),
+                found: beginning(&text),
+            }),
+        }
     }
 
     /// The word for the remote's mode in its `config`, if that can be seen.

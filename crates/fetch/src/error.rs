@@ -74,6 +74,14 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A ref's file at the remote holds something else.
+    #[error("what the remote has for the ref {name:?} is no checksum: {found:?}")]
+    NotARef {
+        /// The ref.
+        name: String,
+        /// The beginning of what is there.
+        found: String,
+    },
     /// A delta is demanded and not there.
     #[error("the remote {remote} has no delta to the commit {commit}, and one is demanded")]
     NoDelta {

@@ -65,6 +65,9 @@ impl Cx<'_> {
         if let Some(path) = std::env::var_os("OSTREE_REPO") {
             return Ok(PathBuf::from(path));
         }
+        if let Some(root) = std::env::var_os("OSTREE_SYSROOT") {
+            return Ok(PathBuf::from(root).join("ostree/repo"));
+        }
         if is_repo(Path::new(HOST_REPO)) {
             return Ok(PathBuf::from(HOST_REPO));
         }

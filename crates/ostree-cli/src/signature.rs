@@ -74,6 +74,11 @@ pub fn words(error: &SignError) -> Option<String> {
             keys,
             signatures,
         } => none_good(*scheme, *found, why, keys, signatures),
+        SignError::Keyring { path, source } => format!(
+            "Reading the keyring ({}): {}",
+            path.display(),
+            crate::wording::io_words(source)
+        ),
         SignError::Setting { key, .. } if key == "gpgkeypath" => {
             format!("{error}: key value list contains more than one separator")
         }

@@ -8,7 +8,7 @@ use ostree::sign::SignError;
 use ostree::{Error, ObjectKind, ObjectName};
 
 /// The kernel's words for an error, without the number.
-fn io_words(e: &std::io::Error) -> String {
+pub fn io_words(e: &std::io::Error) -> String {
     let text = e.to_string();
     match text.find(" (os error") {
         Some(at) => text[..at].to_owned(),
@@ -58,7 +58,12 @@ fn signed(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
 fn fetch_words(error: &fetch::Error) -> Option<String> {
     use fetch::Error as E;
     Some(match error {
-        E::NoSuchRef { name, .. } => format!("Refspec '{name}' not found"),
+        E::NoSuchRef { name, .. } => {
+            format!("Refspec '{name}' not found: the remote answers with 404, or lists none")
+        }
+        E::NotARef { name, found } => {
+            format!("Fetching checksum for ref ((empty), {name}): Invalid rev {found}")
+        }
         E::Denied { url, source } => format!("While fetching {url}: {source}"),
         E::Network { url, source, .. } => format!("While fetching {url}: {source}"),
         E::Wrong { source, .. } => of_ostree(source),
@@ -112,6 +117,23 @@ fn ostree_words(error: &Error) -> Option<String> {
                 path.join("objects").display()
             )
         }
+        Error::BadRemote { name, key, .. } if key == "url" => {
+            format!("No \"url\" option in remote \"{name}\"")
+        }
+        Error::NotServed(object) => {
+            format!("Fetching object {object}: Server returned HTTP 404 ({error})")
+        }
+        Error::BackInTime {
+            commit,
+            time,
+            current,
+            current_time,
+        } => format!(
+            "Upgrade target revision '{commit}' with timestamp '{}' is chronologically older than \
+             current revision '{current}' with timestamp '{}'; use --allow-downgrade to permit",
+            crate::date::shown(*time),
+            crate::date::shown(*current_time)
+        ),
         Error::NoSpace { needed, .. } => {
             format!(
                 "min-free-space limit would be exceeded, at least {needed} bytes requested: {error}"

@@ -460,7 +460,11 @@ impl Walk<'_> {
         let file = self.repo.open_file(checksum)?;
         self.copied_bytes.fetch_add(file.size, Ordering::Relaxed);
         self.copied.fetch_add(1, Ordering::Relaxed);
-        let (header, mut file) = (file.header.clone(), Some(file));
+        let (mut header, mut file) = (file.header.clone(), Some(file));
+        if self.options.user_mode && !header.is_symlink() {
+            // Whoever checks it out can read it.
+            header.mode |= 0o400;
+        }
         if header.is_symlink()
             && let Some(file) = file.take()
         {
@@ -491,8 +495,9 @@ impl Walk<'_> {
             // A symlink is kept as a regular file. Empty files are so many that one
             // object may run out of links, and a copy of one takes no space.
             let kept = repo.mode() != RepoMode::BareUser;
-            if (file.header.is_symlink() && !kept) || (!file.header.is_symlink() && file.size == 0)
-            {
+            let symlink = file.header.is_symlink();
+            let unreadable = self.options.user_mode && file.header.mode & 0o400 == 0;
+            if (symlink && !kept) || (!symlink && (file.size == 0 || unreadable)) {
                 return Ok(false);
             }
         }

@@ -178,7 +178,7 @@ impl Repo {
         }
         let checksum = staging.metadata(ObjectKind::Commit, &commit.encode())?;
         if let Some(why) = options.before_publishing {
-            staging.keep();
+            staging.leave_to_ostree()?;
             return Err(Error::Wanted(why));
         }
         let (objects_written, bytes_written) = staging.written();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use durable::{Doing, LockMode};
 use monitor::{Monitor, Progress, Unit};
 
-use crate::format::{Commit, DirMeta};
+use crate::format::{Commit, DirMeta, Xattrs};
 use crate::store::{BARE_USER_ONLY_BITS, Staging, decode_dirtree};
 use crate::workers::{Tasks, work_through};
 use crate::{
@@ -49,8 +49,8 @@ pub enum PullFiles {
     /// filesystem and owner, else copied.
     #[default]
     Verified,
-    /// Linked without being read, where mode and filesystem allow it, else verified
-    /// and copied. Damage in the source comes along.
+    /// Linked without being read, where mode and filesystem allow it, else copied.
+    /// Damage in the source comes along.
     TrustedLinks,
     /// Verified and copied. What happens to the source later does not matter.
     Copies,
@@ -169,11 +169,19 @@ impl Repo {
             Ok::<_, Error>(repo.fs().metadata(&objects).doing("look at", &objects)?.uid)
         };
         let same = from.mode() == self.mode();
+        if files == PullFiles::TrustedLinks && from.is_wider(self) {
+            return Ok(true);
+        }
         Ok(match files {
             PullFiles::Verified => same && owner(self)? == owner(from)?,
             PullFiles::TrustedLinks => same,
             PullFiles::Copies => false,
         })
+    }
+
+    /// Whether files here say more than those of `to` can, and are else the same.
+    fn is_wider(&self, to: &Repo) -> bool {
+        (self.mode(), to.mode()) == (RepoMode::BareUser, RepoMode::BareUserOnly)
     }
 
     fn fetch(
@@ -438,6 +446,9 @@ impl Pull<'_> {
 
     fn file(&self, object: ObjectName, buffer: &mut Vec<u8>) -> Result<()> {
         let link = self.link.load(Ordering::Relaxed);
+        if self.to.parents_have(&object)? {
+            return Ok(());
+        }
         if self.file_bits != 0o7777 {
             if self.to.has(&object)? {
                 return Ok(());
@@ -445,7 +456,7 @@ impl Pull<'_> {
             self.check_mode(object)?;
         }
         // A link says by itself that the object is there.
-        if link && !self.verify && self.link(object)? {
+        if link && !self.verify && self.is_same_there(object)? && self.link(object)? {
             return Ok(());
         }
         if self.to.has(&object)? {
@@ -460,7 +471,24 @@ impl Pull<'_> {
             }
         }
         let file = self.from.open_file(&object.checksum)?;
-        self.staging.copy_file(object.checksum, file, buffer)
+        match self.verify {
+            true => self.staging.copy_file(object.checksum, file, buffer),
+            false => self.staging.copy_trusted(object.checksum, file, buffer),
+        }
+    }
+
+    /// Whether a file of the source is, as it lies there, what it would be here.
+    fn is_same_there(&self, object: ObjectName) -> Result<bool> {
+        if !self.from.is_wider(self.to) {
+            return Ok(true);
+        }
+        let header = self.from.open_file(&object.checksum)?.header;
+        let path = self.from.object_path(&object);
+        let lies = self.from.fs().metadata(&path).doing("look at", &path)?;
+        Ok(!header.is_symlink()
+            && (header.uid, header.gid) == (0, 0)
+            && header.xattrs == Xattrs::default()
+            && lies.mode & 0o7777 == header.mode & 0o7777)
     }
 
     /// Links a file; `false` when it has to be copied.

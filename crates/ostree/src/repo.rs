@@ -228,6 +228,17 @@ impl Repo {
         }
     }
 
+    /// Whether an object is in a repository that stands behind this one.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(crate) fn parents_have(&self, object: &ObjectName) -> Result<bool> {
+        match self.parent() {
+            Some(parent) => Ok(parent.has(object)? || parent.parents_have(object)?),
+            None => Ok(false),
+        }
+    }
+
     /// Keeps others from removing objects (`Shared`), or from doing anything
     /// (`Exclusive`), until it is dropped. Waits for them, and says so.
     pub(crate) fn lock(&self, mode: LockMode, monitor: &dyn Monitor) -> Result<Box<dyn FsLock>> {

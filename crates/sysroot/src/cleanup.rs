@@ -62,6 +62,7 @@ impl Sysroot {
         self.remove_leftovers()?;
         // First what leads to old deployments, then these.
         self.remove_links(version ^ 1)?;
+        self.remove_other_links(version)?;
         durable::remove_tree(self.fs(), &self.layout().loader_of(version ^ 1))?;
         durable::remove_tree(self.fs(), &self.layout().staging())?;
         for deployment in &all {

@@ -86,6 +86,10 @@ impl Sysroot {
         };
         let deployment = self.follow_link(&link)?;
         kargs.delete("ostree");
+        if kargs.get("init").is_some_and(|i| i.starts_with(&link)) {
+            // Of an entry without an initramfs: it goes with the link.
+            kargs.delete("init");
+        }
         Ok(Some(ListedEntry {
             deployment,
             bootcsum: parsed.bootcsum,

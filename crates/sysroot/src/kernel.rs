@@ -1,18 +1,19 @@
-//! The kernel and initramfs in a deployment's tree.
+//! The kernel in a deployment's tree, with what it starts with.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use durable::{Batch, Doing, FileKind, Fs};
+use durable::{Batch, Doing, Fs};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Result};
+use crate::Result;
+use crate::boot_dir::{self, Found, Place};
 
 /// A file to copy to `/boot`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KernelFile {
     pub source: PathBuf,
-    /// Its name in `/boot`.
+    /// Its name in `/boot`, below the kernel's directory.
     pub name: String,
     pub sha256: String,
 }
@@ -25,70 +26,75 @@ pub(crate) struct Kernel {
     pub bootcsum: String,
     pub linux: KernelFile,
     pub initrd: Option<KernelFile>,
+    /// What tells the hardware: a device tree, or all of a directory of them.
+    pub devicetree: Option<DeviceTree>,
+    /// What lies beside the kernel and is not loaded.
+    pub hmac: Option<KernelFile>,
+}
+
+/// Where the device trees of a kernel are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DeviceTree {
+    /// One for all machines.
+    File(KernelFile),
+    /// A directory with many, called `dtb` in `/boot` too.
+    Dir(Vec<KernelFile>),
 }
 
 /// The kernel in a deployment's tree, with its digests.
 pub(crate) fn find(fs: &dyn Fs, deployment: &Path) -> Result<Kernel> {
-    let (dir, release) = locate(fs, deployment)?;
-    read(fs, &dir, &release)
+    read(fs, boot_dir::locate(fs, deployment)?)
 }
 
-/// Finds the one directory `usr/lib/modules/*` that holds a kernel, and its
-/// version.
-pub(crate) fn locate(fs: &dyn Fs, deployment: &Path) -> Result<(PathBuf, String)> {
-    let modules = deployment.join("usr/lib/modules");
-    let unusable = |why| Error::NotDeployable {
-        path: deployment.to_owned(),
-        why,
-    };
-    let entries = match fs.read_dir(&modules) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(e) => return Err(e).doing("list", &modules).map_err(Error::from),
-    };
-    let dirs = entries.into_iter().filter(|e| e.kind == FileKind::Dir);
-    let mut found = dirs.filter(|e| exists(fs, &modules.join(&e.name).join("vmlinuz")));
-    let (Some(dir), None) = (found.next(), found.next()) else {
-        return Err(unusable(
-            "it needs exactly one kernel, usr/lib/modules/VERSION/vmlinuz",
-        ));
-    };
-    let release = dir
-        .name
-        .into_string()
-        .map_err(|_| unusable("its kernel's version is not text"))?;
-    let dir = modules.join(&release);
-    if exists(fs, &dir.join("dtb")) || exists(fs, &dir.join("devicetree")) {
-        return Err(unusable("device trees are not supported yet"));
-    }
-    Ok((dir, release))
+/// Refuses a tree without a kernel.
+pub(crate) fn locate(fs: &dyn Fs, deployment: &Path) -> Result<()> {
+    boot_dir::locate(fs, deployment).map(drop)
+}
+
+/// Whether a tree has device trees to install.
+pub(crate) fn has_device_tree(fs: &dyn Fs, deployment: &Path) -> bool {
+    boot_dir::locate(fs, deployment)
+        .is_ok_and(|f| f.devicetree.is_some() || f.dtb.is_some_and(|all| !all.is_empty()))
 }
 
 fn exists(fs: &dyn Fs, path: &Path) -> bool {
     fs.metadata(path).is_ok()
 }
 
-fn read(fs: &dyn Fs, dir: &Path, release: &str) -> Result<Kernel> {
+fn read(fs: &dyn Fs, found: Found) -> Result<Kernel> {
     let mut whole = Sha256::new();
-    let mut file = |name: &str, installed: String| -> Result<KernelFile> {
-        let source = dir.join(name);
+    let mut file = |(source, name): Place| -> Result<KernelFile> {
         let sha256 = digest(fs, &source, Some(&mut whole))?;
         Ok(KernelFile {
             source,
-            name: installed,
+            name,
             sha256,
         })
     };
-    let linux = file("vmlinuz", format!("vmlinuz-{release}"))?;
-    let initrd = if exists(fs, &dir.join("initramfs.img")) {
-        Some(file("initramfs.img", format!("initramfs-{release}.img"))?)
-    } else {
-        None
+    let linux = file(found.linux)?;
+    let initrd = found.initrd.map(&mut file).transpose()?;
+    let devicetree = match (found.devicetree, found.dtb) {
+        (Some(one), _) => Some(DeviceTree::File(file(one)?)),
+        (None, Some(many)) => {
+            let all: Result<Vec<_>> = many.into_iter().map(&mut file).collect();
+            Some(DeviceTree::Dir(all?))
+        }
+        (None, None) => None,
+    };
+    let hmac = match found.hmac {
+        Some((source, name)) => Some(KernelFile {
+            sha256: digest(fs, &source, None)?,
+            source,
+            name,
+        }),
+        None => None,
     };
     Ok(Kernel {
-        bootcsum: hex(&whole.finalize()),
+        bootcsum: found.bootcsum.unwrap_or_else(|| hex(&whole.finalize())),
         linux,
         initrd,
+        devicetree,
+        hmac,
     })
 }
 
@@ -115,18 +121,35 @@ pub(crate) fn digest(fs: &dyn Fs, path: &Path, also: Option<&mut Sha256>) -> Res
 }
 
 impl Kernel {
+    /// What a bootloader must load.
     pub(crate) fn files(&self) -> impl Iterator<Item = &KernelFile> {
         std::iter::once(&self.linux).chain(&self.initrd)
+    }
+
+    /// All that goes to `/boot`.
+    fn installed(&self) -> impl Iterator<Item = &KernelFile> {
+        let trees = match &self.devicetree {
+            Some(DeviceTree::File(one)) => std::slice::from_ref(one),
+            Some(DeviceTree::Dir(many)) => many.as_slice(),
+            None => &[],
+        };
+        self.files().chain(trees).chain(&self.hmac)
     }
 
     /// Copies what is not there, or not as it should be, into `dir`.
     pub(crate) fn install(&self, fs: &dyn Fs, dir: &Path) -> Result<()> {
         durable::create_dir_all(fs, dir, 0o755)?;
-        let temporary = |file: &KernelFile| dir.join(format!(".{}.tmp", file.name));
+        for file in self.installed() {
+            if let Some(parent) = dir.join(&file.name).parent() {
+                durable::create_dir_all(fs, parent, 0o755)?;
+            }
+        }
+        let temporary =
+            |file: &KernelFile| dir.join(format!(".{}.tmp", file.name.replace('/', "-")));
         let installed = self.copy_into(fs, dir, &temporary);
         if installed.is_err() {
             // The first error is the one that matters.
-            for file in self.files() {
+            for file in self.installed() {
                 let _ = durable::remove_tree(fs, &temporary(file));
             }
         }
@@ -140,7 +163,7 @@ impl Kernel {
         temporary: &dyn Fn(&KernelFile) -> PathBuf,
     ) -> Result<()> {
         let mut batch = Batch::new();
-        for file in self.files() {
+        for file in self.installed() {
             let (tmp, to) = (temporary(file), dir.join(&file.name));
             if exists(fs, &to) && digest(fs, &to, None)? == file.sha256 {
                 continue;

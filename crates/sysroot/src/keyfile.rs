@@ -33,6 +33,11 @@ impl Keyfile {
         keys.find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
+    /// Makes a group the last one.
+    pub(crate) fn move_last(&mut self, group: &str) {
+        self.0.sort_by_key(|(name, _)| name == group);
+    }
+
     /// Sets a key, or removes it with `None`.
     pub(crate) fn set(&mut self, group: &str, key: &str, value: Option<&str>) {
         for (_, keys) in self.0.iter_mut().filter(|(name, _)| name == group) {

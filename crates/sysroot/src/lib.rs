@@ -9,7 +9,10 @@
 //! [`Sysroot::stage`] checks it out and merges `/etc`; [`Sysroot::publish`] puts
 //! it in the boot order, or on trial, by one rename.
 
+mod boot_dir;
+mod bootloader;
 mod cleanup;
+mod debug;
 mod deployment;
 mod entries;
 mod error;
@@ -21,6 +24,7 @@ mod layout;
 mod local_kargs;
 mod order;
 mod origin;
+mod plain;
 mod planned;
 mod publish;
 mod simulate;
@@ -37,6 +41,7 @@ pub use layout::Layout;
 pub use local_kargs::KargsSources;
 pub use order::{BootOrder, Published, TrialEntry};
 pub use origin::Origin;
+pub use plain::{PlainOrder, PlainSwitch};
 pub use simulate::SimulatedBoot;
 pub use stage::{StageKargs, StageRequest, Staged};
 pub use state::{BootSettings, Loader};

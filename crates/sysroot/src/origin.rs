@@ -18,6 +18,18 @@ impl Origin {
         origin
     }
 
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// The disk's, or that it is no such file.
+    pub fn read(path: &std::path::Path) -> crate::Result<Self> {
+        let text = durable::read_to_string(&durable::RealFs, path)?;
+        Self::parse(&text).map_err(|why| crate::Error::Invalid {
+            path: path.to_owned(),
+            why,
+        })
+    }
+
     /// Reads the file's text; the error says what is wrong.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         Keyfile::parse(text).map(Self)
@@ -64,6 +76,22 @@ impl Origin {
     /// Remembers them.
     pub(crate) fn set_kargs(&mut self, kargs: &KernelArgs) {
         self.0.set("backstop", "kargs", Some(&kargs.to_string()));
+    }
+
+    /// The same, following another ref.
+    #[must_use]
+    pub fn with_refspec(&self, refspec: &str) -> Self {
+        let mut origin = self.clone();
+        origin.0.set("origin", "refspec", Some(refspec));
+        origin
+    }
+
+    /// The text of the file. What `ostree` knows comes last, since people add lines
+    /// to that by `>>`.
+    pub(crate) fn text(&self) -> String {
+        let mut file = self.0.clone();
+        file.move_last("origin");
+        file.to_string()
     }
 }
 

@@ -7,10 +7,13 @@ use durable::FileKind;
 
 use crate::deployment::DeploymentId;
 use crate::entries::ListedEntry;
-use crate::kernel;
+use crate::kernel::{self, DeviceTree};
 use crate::order::BootOrder;
 use crate::sysroot::Sysroot;
 use crate::{Error, Result};
+
+/// Kernel arguments that deployments get instead of those they have.
+pub(crate) type OwnKargs = BTreeMap<DeploymentId, KernelArgs>;
 
 /// One deployment's boot entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub(crate) struct Planned {
     /// Its kernel, as `/boot` names it.
     pub linux: String,
     pub initrds: Vec<String>,
+    /// What a boot entry says of the hardware: its key and value.
+    pub devicetree: Option<(&'static str, String)>,
     /// All kernel arguments, `ostree=` among them.
     pub options: KernelArgs,
     /// The digests of kernel and initrd; only a trial's are needed.
@@ -34,6 +39,7 @@ pub(crate) struct Installed {
     bootcsum: String,
     linux: String,
     initrds: Vec<String>,
+    devicetree: Option<(&'static str, String)>,
     digests: Vec<FileDigest>,
 }
 
@@ -45,6 +51,24 @@ impl Sysroot {
         order: &BootOrder,
         version: u8,
         kargs: Option<(&DeploymentId, &KernelArgs)>,
+    ) -> Result<Vec<Planned>> {
+        let own = kargs.map(|(id, args)| (id.clone(), args.clone()));
+        let planned = self.plan_with(order, version, &own.into_iter().collect())?;
+        match planned.iter().find(|p| p.devicetree.is_some()) {
+            Some(planned) => Err(Error::NotDeployable {
+                path: self.layout().deployment(&planned.id),
+                why: "backstop's boot configuration has no place for device trees",
+            }),
+            None => Ok(planned),
+        }
+    }
+
+    /// The same; these deployments get other kernel arguments.
+    pub(crate) fn plan_with(
+        &self,
+        order: &BootOrder,
+        version: u8,
+        kargs: &OwnKargs,
     ) -> Result<Vec<Planned>> {
         let listed: BTreeMap<_, _> = self
             .entries()?
@@ -60,8 +84,8 @@ impl Sysroot {
             let next = serials.entry(key).or_default();
             let bootserial = *next;
             *next += 1;
-            let kargs = match kargs.filter(|(of, _)| *of == id) {
-                Some((_, kargs)) => kargs.clone(),
+            let kargs = match kargs.get(id) {
+                Some(kargs) => kargs.clone(),
                 None => self.deployment(id)?.kargs,
             };
             planned.push(self.planned(id, kernel, (bootserial, version), kargs)?);
@@ -81,10 +105,11 @@ impl Sysroot {
             "ostree=/ostree/boot.{version}/{}/{}/{bootserial}",
             id.stateroot, kernel.bootcsum
         );
-        options.append(&link).map_err(|source| Error::Kargs {
+        let kargs_of = |source| Error::Kargs {
             of: id.to_string(),
             source,
-        })?;
+        };
+        options.append(&link).map_err(kargs_of)?;
         Ok(Planned {
             id: id.clone(),
             title: self.title(id),
@@ -92,6 +117,7 @@ impl Sysroot {
             bootserial,
             linux: kernel.linux,
             initrds: kernel.initrds,
+            devicetree: kernel.devicetree,
             options,
             digests: kernel.digests,
         })
@@ -120,10 +146,17 @@ impl Sysroot {
         if !trial
             && let Some(entry) = listed
             && let Some(installed) = self.installed(entry)
+            && (installed.devicetree.is_some() || !kernel::has_device_tree(self.fs(), &dir))
         {
             return Ok(installed);
         }
-        let kernel = kernel::find(self.fs(), &dir)?;
+        let mut kernel = kernel::find(self.fs(), &dir)?;
+        if let Some(entry) = listed
+            && !trial
+        {
+            // It keeps the name by which its entry leads to it.
+            kernel.bootcsum.clone_from(&entry.bootcsum);
+        }
         let name = format!("{}-{}", id.stateroot, kernel.bootcsum);
         kernel.install(self.fs(), &self.layout().kernels().join(&name))?;
         let path = |file: &kernel::KernelFile| format!("/ostree/{name}/{}", file.name);
@@ -134,6 +167,11 @@ impl Sysroot {
         Ok(Installed {
             linux: path(&kernel.linux),
             initrds: kernel.initrd.iter().map(path).collect(),
+            devicetree: match &kernel.devicetree {
+                Some(DeviceTree::File(file)) => Some(("devicetree", path(file))),
+                Some(DeviceTree::Dir(_)) => Some(("fdtdir", format!("/ostree/{name}/dtb"))),
+                None => None,
+            },
             digests: kernel.files().map(digest).collect(),
             bootcsum: kernel.bootcsum,
         })
@@ -153,11 +191,14 @@ impl Sysroot {
             bootcsum: entry.bootcsum.clone(),
             linux,
             initrds,
+            devicetree: ["devicetree", "fdtdir"]
+                .into_iter()
+                .find_map(|key| Some((key, below_boot(entry.entry.get(key)?)))),
             digests: Vec::new(),
         })
     }
 
-    /// What the system calls itself.
+    /// What the system calls itself, with the version of the commit.
     fn title(&self, id: &DeploymentId) -> String {
         let dir = self.layout().deployment(id);
         let text = durable::read_to_string(self.fs(), &dir.join("usr/lib/os-release"))
@@ -166,6 +207,14 @@ impl Sysroot {
         let line = text.lines().find_map(|l| l.strip_prefix("PRETTY_NAME="));
         let name = line.map(|l| l.trim().trim_matches(['"', '\'']));
         let name = name.filter(|n| !n.is_empty()).unwrap_or(&id.stateroot);
+        let commit = self.repo().load_commit(&id.checksum).ok();
+        let version = commit.as_ref().and_then(|c| c.version());
+        // Some systems have it in their name.
+        let version = version.filter(|v| !v.is_empty() && !name.contains(v));
+        let name = match version {
+            Some(version) => format!("{name} {version}"),
+            None => name.to_owned(),
+        };
         name.chars().filter(|c| !c.is_control()).collect()
     }
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use boot::grub::{PublishedFile, published_files};
 use boot::{BlsEntry, BootConfig, ConfigId, Entry, KernelArgs, StateSector, Trial};
-use durable::{Attributes, Doing, Fs};
+use durable::{Doing, Fs};
 use monitor::{Monitor, Progress, Unit};
 
 use crate::deployment::{DeploymentId, Standing};
@@ -140,10 +140,23 @@ impl Sysroot {
     }
 
     /// `ostree/boot.B`, from scratch.
-    fn write_links(&self, version: u8, planned: &[Planned]) -> Result<()> {
-        let (fs, layout) = (self.fs(), self.layout());
+    pub(crate) fn write_links(&self, version: u8, planned: &[Planned]) -> Result<()> {
         self.remove_links(version)?;
-        let root = layout.links_of(version, 1);
+        self.write_link_dir(version, 1, planned)?;
+        let target = format!("boot.{version}.1");
+        let link = self.layout().links(version);
+        Ok(durable::publish_symlink(
+            self.fs(),
+            Path::new(&target),
+            &link,
+        )?)
+    }
+
+    /// `ostree/boot.B.S`.
+    pub(crate) fn write_link_dir(&self, version: u8, sub: u8, planned: &[Planned]) -> Result<()> {
+        let (fs, layout) = (self.fs(), self.layout());
+        let root = layout.links_of(version, sub);
+        durable::create_dir_all(fs, &root, 0o755)?;
         for entry in planned {
             let dir = root.join(&entry.id.stateroot).join(&entry.bootcsum);
             durable::create_dir_all(fs, &dir, 0o755)?;
@@ -156,9 +169,7 @@ impl Sysroot {
             fs.symlink(Path::new(&target), &link)
                 .doing("create the symlink", &link)?;
         }
-        let target = format!("boot.{version}.1");
-        let link = layout.links(version);
-        Ok(durable::publish_symlink(fs, Path::new(&target), &link)?)
+        Ok(())
     }
 
     /// Removes the links of a set that does not count.
@@ -200,12 +211,17 @@ impl Sysroot {
 
     /// Refs that keep the commits from being pruned, by `ostree` too.
     fn write_refs(&self, version: u8, planned: &[Planned]) -> Result<()> {
+        self.write_sub_refs(version, 1, planned)?;
+        self.drop_refs(&format!("ostree/{version}/0"), 0)
+    }
+
+    /// The refs of one set of links.
+    pub(crate) fn write_sub_refs(&self, version: u8, sub: u8, planned: &[Planned]) -> Result<()> {
         for (index, entry) in planned.iter().enumerate() {
-            let name = format!("ostree/{version}/1/{index}");
+            let name = format!("ostree/{version}/{sub}/{index}");
             self.repo().set_ref(&name, Some(&entry.id.checksum))?;
         }
-        self.drop_refs(&format!("ostree/{version}/0"), 0)?;
-        self.drop_refs(&format!("ostree/{version}/1"), planned.len())
+        self.drop_refs(&format!("ostree/{version}/{sub}"), planned.len())
     }
 
     /// Removes the numbered refs below `prefix`, from number `from` on.
@@ -220,7 +236,7 @@ impl Sysroot {
     }
 
     /// Everything written so far. `/boot` may be another filesystem.
-    fn reach_disk(&self) -> Result<()> {
+    pub(crate) fn reach_disk(&self) -> Result<()> {
         let (fs, ostree, boot) = (self.fs(), self.layout().ostree(), self.layout().boot());
         for dir in [&ostree, &boot] {
             fs.sync_filesystem(dir)
@@ -279,19 +295,12 @@ impl Sysroot {
         told("announcing the change", self.announce());
     }
 
-    /// `ostree` watches the time of this directory.
-    fn announce(&self) -> Result<()> {
-        let now = std::time::SystemTime::now();
-        let since = now
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
-        let time = Attributes {
-            mtime: i64::try_from(since.as_secs()).ok(),
-            ..Attributes::default()
-        };
-        let dir = self.layout().stateroots();
-        let set = self.fs().set_attributes(&dir, &time);
-        Ok(set.doing("set the time of", &dir)?)
+    /// `ostree` watches the time of this directory, to the nanosecond: a name that
+    /// comes and goes changes it.
+    pub(crate) fn announce(&self) -> Result<()> {
+        let sign = self.layout().stateroots().join(".changed");
+        drop(self.fs().create(&sign, 0o600).doing("create", &sign)?);
+        Ok(self.fs().remove_file(&sign).doing("remove", &sign)?)
     }
 }
 
@@ -305,7 +314,7 @@ fn step(monitor: &dyn Monitor, done: u64) {
 }
 
 /// A file in a directory that does not count yet; it is synced with the others.
-fn write_new(fs: &dyn Fs, path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write_new(fs: &dyn Fs, path: &Path, text: &str) -> Result<()> {
     let mut file = fs.create(path, 0o644).doing("create", path)?;
     std::io::Write::write_all(&mut file, text.as_bytes()).doing("write", path)?;
     Ok(())

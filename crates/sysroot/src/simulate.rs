@@ -56,6 +56,7 @@ impl Sysroot {
                 bootserial: 0,
                 linux: entry.get("linux").unwrap_or_default().to_owned(),
                 initrds: entry.all("initrd").map(str::to_owned).collect(),
+                devicetree: None,
                 options: self
                     .parse_kargs(&listed.deployment, entry.get("options").unwrap_or_default())?,
                 digests,

@@ -112,6 +112,7 @@ impl Sysroot {
         durable::create_dir_all(fs, &layout.staging(), 0o700)?;
         let options = CheckoutOptions {
             user_mode: self.repo().mode() != RepoMode::Bare,
+            overlay_whiteouts: true,
             ..CheckoutOptions::default()
         };
         self.repo()
@@ -129,7 +130,9 @@ impl Sysroot {
         self.write_origin(id, &origin)?;
         let dir = layout.deployment(id);
         durable::rename_and_sync(fs, tree, &dir)?;
-        fs.set_immutable(&dir, true).doing("make immutable", &dir)?;
+        if !crate::debug::has("mutable-deployments") {
+            fs.set_immutable(&dir, true).doing("make immutable", &dir)?;
+        }
         step(monitor, 2);
         Ok(Staged {
             deployment: id.clone(),
@@ -166,7 +169,10 @@ impl Sysroot {
             local: &from_dir.join("etc"),
             new_default: &new_default,
         };
-        Ok(etc::merge(fs, &trees, &to)?)
+        let report = etc::merge(fs, &trees, &to)?;
+        // systemd's note that services saw this /etc, which they have not yet.
+        durable::remove_tree(fs, &to.join(".updated"))?;
+        Ok(report)
     }
 
     fn stage_kargs(&self, request: &StageRequest, tree: &Path) -> Result<KernelArgs> {

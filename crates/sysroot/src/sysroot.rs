@@ -216,7 +216,7 @@ impl Sysroot {
 
     pub(crate) fn write_origin(&self, id: &DeploymentId, origin: &Origin) -> Result<()> {
         let path = self.layout.origin(id);
-        let text = origin.to_string();
+        let text = origin.text();
         Ok(durable::publish_file(
             self.fs(),
             &path,
@@ -234,6 +234,16 @@ impl Sysroot {
         let mut origin = self.deployment(id)?.origin;
         origin.set_pinned(pinned);
         self.write_origin(id, &origin)
+    }
+
+    /// Says where a deployment comes from.
+    ///
+    /// # Errors
+    /// That it is not there, or the disk's.
+    pub fn set_origin(&self, id: &DeploymentId, origin: &Origin) -> Result<()> {
+        let _lock = self.lock()?;
+        self.deployment(id)?;
+        self.write_origin(id, origin)
     }
 
     /// The deployment whose directory is this root, the same inode. For the

@@ -81,7 +81,7 @@ fn wrong_bytes() {
     let long_zeros = archived(64 << 20, &zeros);
     let mut huge_header = 0xffff_ffff_u32.to_be_bytes().to_vec();
     huge_header.extend([0; 100]);
-    let cases: [(&str, &str, Vec<u8>, &str); 14] = [
+    let cases: [(&str, &str, Vec<u8>, &str); 13] = [
         ("another file", &noise, other.clone(), "its digest is"),
         ("nothing", &noise, Vec::new(), "is damaged"),
         (
@@ -115,7 +115,6 @@ fn wrong_bytes() {
         ("another commit", ".commit", vec![1; 200], "its digest is"),
         ("another directory", ".dirtree", vec![0], "its digest is"),
         ("other attributes", ".dirmeta", vec![0; 20], "its digest is"),
-        ("bad signatures", ".commitmeta", vec![1, 2, 3], "is damaged"),
     ];
     for (name, path, bytes, want) in cases {
         let path = path.to_owned();
@@ -300,7 +299,7 @@ fn refs_that_lead_elsewhere() {
             &name,
             &sandbox,
             &origin,
-            "does not hold a checksum",
+            "is no checksum",
             move |asked, _| match asked.target.as_str() {
                 "/summary" => Act::Status(404),
                 "/refs/heads/main" => Act::Bytes(bad.clone().into_bytes()),

@@ -59,6 +59,10 @@ fn signatures_are_demanded() {
     assert!(refused("no commit").contains("Unsigned"));
     sign(&other, &origin.second);
     assert!(refused("other commit").contains("NoneGood"));
+    let signatures = signatures_of(&origin.path, &origin.second);
+    std::fs::write(&signatures, [1, 2, 3]).unwrap();
+    assert!(refused("damaged").contains("DamagedDetached"));
+    std::fs::remove_file(&signatures).unwrap();
     let part = |target: &str| target.contains("/deltas/") && target.ends_with("/0");
     let parts = far.asked().iter().filter(|a| part(&a.target)).count();
     assert_eq!(parts, 0, "a part was fetched for a commit that is refused");
@@ -67,4 +71,23 @@ fn signatures_are_demanded() {
     assert_has(&to, "origin:main", origin.second);
     let there = to.detached_metadata(&origin.second).unwrap();
     assert!(there.is_some());
+}
+
+/// Where a repository keeps the signatures of a commit.
+fn signatures_of(repo: &std::path::Path, commit: &Checksum) -> std::path::PathBuf {
+    let hex = commit.to_string();
+    repo.join(format!("objects/{}/{}.commitmeta", &hex[..2], &hex[2..]))
+}
+
+/// Where no signature is demanded, damaged ones are as good as none; they are not kept.
+#[test]
+fn damaged_signatures_count_as_none() {
+    let sandbox = Sandbox::new();
+    let origin = sandbox.origin("origin");
+    std::fs::write(signatures_of(&origin.path, &origin.second), [1, 2, 3]).unwrap();
+    let far = Far::start(&origin.path, |_, _| Act::Serve);
+    let to = sandbox.repo("to", RepoMode::BareUser);
+    crate::sandbox::pull_main(&to, &far.url()).unwrap();
+    assert_has(&to, "origin:main", origin.second);
+    assert!(to.detached_metadata(&origin.second).unwrap().is_none());
 }

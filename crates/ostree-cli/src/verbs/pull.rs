@@ -33,7 +33,10 @@ pub const COMMAND: Command = Command {
         flag("mirror", "The remote's refs become the repository's own"),
         value("subpath", "PATH", "Only this path, and what leads to it"),
         flag("untrusted", "Check what is fetched (always so)"),
-        flag("http-trusted", "Don't check what is fetched (never so)"),
+        flag(
+            "http-trusted",
+            "Store files in an archive unread, as they come",
+        ),
         flag("bareuseronly-files", "Refuse modes that could do harm"),
         flag("dry-run", "Fetch nothing, but say how much it would be"),
         value("depth", "N", "How many commits before come along; -1: all"),
@@ -173,11 +176,11 @@ fn options(cx: &Cx, refs: Vec<String>) -> anyhow::Result<PullOptions> {
             (_, true) => Deltas::Require,
             _ => Deltas::Prefer,
         },
+        unverified_files: given.has("http-trusted"),
         plain_modes_only: given.has("bareuseronly-files"),
         // As `ostree` has it.
         older_summary: true,
         net: net_options(cx)?,
-        ..PullOptions::default()
     })
 }
 

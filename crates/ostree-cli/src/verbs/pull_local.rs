@@ -8,6 +8,7 @@ use ostree::{PullFiles, PullOptions, Remote, Repo, Verifier};
 
 use crate::command::{Command, Works};
 use crate::cx::Cx;
+use crate::fail;
 use crate::options::{flag, value};
 
 pub const COMMAND: Command = Command {
@@ -45,11 +46,10 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
     let from = cx.open(&source)?;
     let mut what = cx.given.rest[1..].to_vec();
     if what.is_empty() {
-        what = from
-            .refs(None)?
-            .into_keys()
-            .filter(|name| !name.contains(':'))
-            .collect();
+        what = from.refs(None)?.into_keys().collect();
+        if let Some(name) = what.iter().find(|name| name.contains(':')) {
+            return fail(format!("Invalid ref name {name}"));
+        }
     }
     if cx.given.has("require-static-deltas") {
         return by_deltas(cx, &repo, &source, what);

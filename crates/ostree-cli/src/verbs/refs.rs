@@ -43,7 +43,9 @@ fn create(cx: &mut Cx, repo: &Repo, new: &str) -> anyhow::Result<()> {
         return fail("Must specify a single EXISTING ref or commit when using --create");
     };
     let there = repo.read_ref(new)?;
-    if there.is_some() && !cx.given.has("force") {
+    // An alias may be led elsewhere.
+    let swaps = cx.given.has("alias") && repo.aliases()?.contains_key(new);
+    if there.is_some() && !swaps && !cx.given.has("force") {
         return fail(format!("--create specified but ref {new} already exists"));
     }
     if cx.given.has("alias") {
@@ -120,9 +122,15 @@ fn list(cx: &mut Cx, repo: &Repo) -> anyhow::Result<()> {
         let prefix = cx.given.rest.iter().find(|p| name.starts_with(p.as_str()));
         let short = prefix.and_then(|p| name.strip_prefix(p.as_str()));
         let short = short.map(|s| s.trim_start_matches(['/', ':']));
-        let shown = match short {
-            Some(short) if !full && !short.is_empty() => short,
-            _ => &name,
+        let remote = prefix
+            .and_then(|p| p.split_once(':'))
+            .map(|(remote, _)| remote);
+        let shown = match (short, remote) {
+            (Some(short), Some(remote)) if !full && !short.is_empty() => {
+                format!("{remote}:{short}")
+            }
+            (Some(short), None) if !full && !short.is_empty() => short.to_owned(),
+            _ => name.clone(),
         };
         if cx.given.has("revision") {
             let checksum = repo.read_ref(&name)?;

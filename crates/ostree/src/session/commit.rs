@@ -3,7 +3,7 @@
 use super::request::{Request, What};
 use super::{PullSession, lock};
 use crate::format::{Commit, Metadata};
-use crate::{Checksum, Error, FetchedCommit, ObjectKind, ObjectName, Result};
+use crate::{Checksum, Error, FetchedCommit, ObjectKind, ObjectName, Result, Trust};
 
 /// A commit whose signatures are still to come.
 #[derive(Debug)]
@@ -24,6 +24,21 @@ impl PullSession<'_> {
         };
         lock(&self.pending).insert(object.checksum, pending);
         self.push(Request::detached(object.checksum))
+    }
+
+    /// Whether a commit that arrived is believed without any signature, because none is
+    /// demanded.
+    pub(super) fn needs_no_signature(&self, checksum: &Checksum) -> bool {
+        let pending = lock(&self.pending);
+        let Some(pending) = pending.get(checksum) else {
+            return false;
+        };
+        let judged = self.verifier.verify_commit(&FetchedCommit {
+            checksum,
+            bytes: &pending.bytes,
+            detached: None,
+        });
+        matches!(judged, Ok(Trust::Undemanded))
     }
 
     /// The signatures of a commit arrived, or there are none.

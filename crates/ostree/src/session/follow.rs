@@ -3,6 +3,7 @@
 use super::PullSession;
 use super::request::{Request, Scope, What};
 use crate::format::{Commit, DirMeta, DirTree};
+use crate::store::decode_dirtree;
 use crate::{Error, ObjectKind, ObjectName, Result};
 
 impl PullSession<'_> {
@@ -17,7 +18,7 @@ impl PullSession<'_> {
         match object.kind {
             ObjectKind::Commit => return self.take_commit(request, bytes),
             ObjectKind::DirTree => {
-                let tree = DirTree::decode(bytes).map_err(damaged)?;
+                let tree = decode_dirtree(object, bytes)?;
                 self.staging.metadata(object.kind, bytes)?;
                 self.follow_tree(&request.scope, &tree)?;
             }

@@ -169,8 +169,13 @@ impl<'s, 'r> Receiver<'s, 'r> {
                 self.session.take_metadata(&self.request, object, &bytes)?;
             }
             (None, What::Detached(commit)) => {
-                let detached = Metadata::decode(&bytes).map_err(|e| self.damaged(e))?;
-                self.session.commit_with(commit, Some(detached))?;
+                let detached = match Metadata::decode(&bytes) {
+                    Ok(detached) => Some(detached),
+                    // Where no signature is demanded, it is as if there were none.
+                    Err(_) if self.session.needs_no_signature(&commit) => None,
+                    Err(e) => return Err(self.damaged(e)),
+                };
+                self.session.commit_with(commit, detached)?;
             }
         }
         if scratch.spare.capacity() < bytes.capacity() {

@@ -61,7 +61,13 @@ impl Repo {
 
     /// The file of keys of this name, or all files in the directory.
     pub(super) fn key_files(&self, path: &Path) -> Result<Vec<PathBuf>> {
-        let kind = self.fs().metadata(path).doing("look at", path)?.kind;
+        let kind = match self.fs().metadata(path) {
+            Ok(found) => found.kind,
+            Err(source) => {
+                let path = path.to_owned();
+                return Err(SignError::Keyring { path, source }.into());
+            }
+        };
         if kind != FileKind::Dir {
             return Ok(vec![path.to_owned()]);
         }

@@ -313,7 +313,9 @@ impl Reader<'_> {
                 let wanted = "a list with one kind of separator";
                 return Err(self.bad("gpgkeypath", paths, wanted).into());
             }
-            for path in paths.split([';', ',']).filter(|p| !p.is_empty()) {
+            // A separator at the end separates nothing.
+            let paths = paths.strip_suffix([';', ',']).unwrap_or(&paths);
+            for path in paths.split([';', ',']) {
                 keyrings.extend(self.repo.key_files(Path::new(path))?);
             }
         }

@@ -1,6 +1,7 @@
 //! Objects on the disk.
 
 mod content;
+mod copies;
 mod incoming;
 mod place;
 mod reader;

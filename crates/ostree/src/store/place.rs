@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use durable::{Doing, FsLock, LockMode};
 
+use super::Staging;
 use super::takeover::is_worth_keeping;
 use crate::{Error, Repo, Result};
 
@@ -51,9 +52,61 @@ pub(super) fn allocate(repo: &Repo, tmp: &Path, prefix: &str) -> Result<Place> {
     }
 }
 
+/// What the names start with that `ostree` gives its staging directories; the
+/// identifier of the boot follows.
+const THEIR_PREFIX: &str = "staging-";
+
+/// This boot's identifier, as `ostree` has it.
+fn boot_id() -> Option<String> {
+    let set = std::env::var("OSTREE_BOOTID").ok();
+    let kernel = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    let id = set.or_else(kernel)?;
+    let id = id.trim();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    (!id.is_empty() && id.bytes().all(plain)).then(|| id.to_owned())
+}
+
+impl Staging<'_> {
+    /// Leaves what is here, all of it written, under a name by which `ostree` takes it
+    /// over in this boot, and removes it in a later one.
+    pub(crate) fn leave_to_ostree(&self) -> Result<()> {
+        self.keep();
+        let Some(id) = boot_id() else {
+            return Ok(());
+        };
+        let name = format!("{THEIR_PREFIX}{id}-{:06}", std::process::id() % 1_000_000);
+        let to = self.dir.with_file_name(name);
+        Ok(durable::rename_and_sync(self.repo.fs(), &self.dir, &to)?)
+    }
+}
+
+/// Removes what `ostree` left in an earlier boot, unless somebody holds its lock.
+fn remove_theirs(repo: &Repo, tmp: &Path) -> Result<()> {
+    let (fs, Some(id)) = (repo.fs(), boot_id()) else {
+        return Ok(());
+    };
+    for entry in fs.read_dir(tmp).doing("list", tmp)? {
+        let name = entry.name.to_string_lossy().into_owned();
+        let theirs = name.starts_with(THEIR_PREFIX) && !name.ends_with("-lock");
+        if !theirs || name.starts_with(&format!("{THEIR_PREFIX}{id}-")) {
+            continue;
+        }
+        let lock = tmp.join(format!("{name}-lock"));
+        let held = fs
+            .try_lock(&lock, LockMode::Exclusive)
+            .doing("lock", &lock)?;
+        if held.is_some() {
+            durable::remove_tree(fs, &tmp.join(&name))?;
+            durable::remove_tree(fs, &lock)?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes staging directories whose lock nobody holds.
 pub(super) fn remove_abandoned(repo: &Repo, tmp: &Path) -> Result<()> {
     let fs = repo.fs();
+    remove_theirs(repo, tmp)?;
     for entry in fs.read_dir(tmp).doing("list", tmp)? {
         let name = entry.name.to_string_lossy().into_owned();
         let Some(dir) = name.strip_suffix(".lock").filter(|d| d.starts_with(PREFIX)) else {

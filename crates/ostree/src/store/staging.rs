@@ -447,26 +447,6 @@ impl<'r> Staging<'r> {
         staged.count() as u64 + self.linked.load(Ordering::Relaxed)
     }
 
-    /// Adds a copy of another repository's file object, checking its digest.
-    pub(crate) fn copy_file(
-        &self,
-        checksum: Checksum,
-        file: FileObject,
-        buffer: &mut Vec<u8>,
-    ) -> Result<()> {
-        let (header, size) = (file.header.clone(), file.size);
-        let mut file = Some(file);
-        let mut fill = |sink: &mut dyn Write| match file.take() {
-            Some(file) => file.copy_verified(checksum, buffer, sink),
-            None => Ok(Ok(())),
-        };
-        if header.is_symlink() {
-            // A symlink has no content, so its digest is checked here.
-            let _ = fill(&mut io::sink())?;
-        }
-        self.write_file(checksum, &header, size, &mut fill)
-    }
-
     /// Adds an object as a hard link to another repository's, which is whole and
     /// synced: so it takes its place at once. One that is there already is as good.
     pub(crate) fn link(&self, object: ObjectName, original: &Path) -> Result<()> {

@@ -51,12 +51,17 @@ impl Host {
     pub fn version(&self, name: &str, files: &[(&str, &str)]) -> Checksum {
         let tree = self.trees.join(name);
         make_tree(&tree, name, files);
+        self.version_of_tree(&tree)
+    }
+
+    /// Commits a tree as it is.
+    pub fn version_of_tree(&self, tree: &Path) -> Checksum {
         let options = CommitOptions {
-            subject: name.to_owned(),
+            subject: "a version".to_owned(),
             ..CommitOptions::default()
         };
         let repo = self.sysroot.repo();
-        let commit = repo.commit_dir(&tree, &options, &Silent).unwrap().checksum;
+        let commit = repo.commit_dir(tree, &options, &Silent).unwrap().checksum;
         repo.set_ref("debian/main", Some(&commit)).unwrap();
         commit
     }

@@ -13,6 +13,7 @@ mod histories;
 mod host;
 mod lifecycle;
 mod oracle;
+mod plain;
 mod sim_host;
 
 /// A file that nobody lists holds tests that never run.

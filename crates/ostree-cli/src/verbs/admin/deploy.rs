@@ -45,12 +45,7 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
     if cx.given.has("stage") && sysroot.booted_at(std::path::Path::new("/"))?.is_none() {
         return fail("Cannot stage deployment: Not currently booted into an OSTree system");
     }
-    cx.refuse(&[
-        "stage",
-        "overlay-initrd",
-        "origin-file",
-        "karg-proc-cmdline",
-    ])?;
+    cx.refuse(&["stage", "overlay-initrd"])?;
     let stateroot = host::stateroot(cx, &sysroot)?;
     let commit = sysroot.repo().resolve(&refspec)?;
     let merge = match cx.given.has("no-merge") {
@@ -61,7 +56,10 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
         kargs: host::kargs(cx, merge.as_ref())?,
         stateroot,
         commit,
-        origin: Origin::following(&refspec),
+        origin: match cx.given.value("origin-file") {
+            Some(file) => Origin::read(std::path::Path::new(file))?,
+            None => Origin::following(&refspec),
+        },
         merge,
     };
     let has = |option| cx.given.has(option);
@@ -72,5 +70,5 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
         not_default: has("not-as-default"),
         no_cleanup: has("no-prune"),
     };
-    host::deploy(&sysroot, wanted, keep)
+    host::deploy(cx, &sysroot, wanted, keep)
 }

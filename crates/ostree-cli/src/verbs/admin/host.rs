@@ -1,5 +1,6 @@
 //! The host that is worked on, and its deployments.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,7 +8,10 @@ use boot::KernelArgs;
 use durable::RealFs;
 use monitor::Silent;
 use ostree::Checksum;
-use sysroot::{BootOrder, Deployment, Origin, StageKargs, StageRequest, Standing, Sysroot};
+use sysroot::{
+    BootOrder, Deployment, DeploymentId, EtcConflict, Origin, PlainOrder, StageKargs, StageRequest,
+    Staged, Standing, Sysroot,
+};
 
 use crate::cx::Cx;
 use crate::fail;
@@ -86,7 +90,7 @@ pub struct Wanted {
 }
 
 /// Checks a version out, puts it in the boot order, and removes what is old.
-pub fn deploy(host: &Sysroot, wanted: Wanted, keep: Keep) -> anyhow::Result<()> {
+pub fn deploy(cx: &mut Cx, host: &Sysroot, wanted: Wanted, keep: Keep) -> anyhow::Result<()> {
     let merge = wanted.merge.as_ref().map(|d| d.id.clone());
     let request = StageRequest {
         stateroot: wanted.stateroot.clone(),
@@ -96,37 +100,132 @@ pub fn deploy(host: &Sysroot, wanted: Wanted, keep: Keep) -> anyhow::Result<()> 
         kargs: wanted.kargs,
     };
     let staged = host.stage(&request, &Silent)?;
+    refuse_directories(host, &staged)?;
     let old = bootable(host)?;
-    let merged_at = merge.and_then(|m| old.iter().position(|d| d.id == m));
+    let booted = host.booted_at(std::path::Path::new("/"))?;
+    let is_here = |d: &Deployment| Some(&d.id) == booted.as_ref() || Some(&d.id) == merge.as_ref();
+    let merged_at = old.iter().position(is_here);
     let stays = |at: usize, d: &Deployment| {
+        let (before, after) = (
+            merged_at.is_none_or(|m| at < m),
+            merged_at.is_some_and(|m| at > m),
+        );
         keep.all
             || d.id.stateroot != wanted.stateroot
             || d.origin.is_pinned()
-            || merged_at
-                .is_none_or(|m| at == m || (at < m && keep.pending) || (at > m && keep.rollback))
+            || is_here(d)
+            || (before && keep.pending)
+            || (after && keep.rollback)
     };
-    let kept = old.iter().enumerate().filter(|(at, d)| stays(*at, d));
-    let mut good: Vec<_> = kept.map(|(_, d)| d.id.clone()).collect();
-    let place = usize::from(keep.not_default && !good.is_empty());
-    good.insert(place, staged.deployment);
-    publish(host, good, keep.no_cleanup)
+    let mut good = Vec::new();
+    let mut place = if keep.not_default { None } else { Some(0) };
+    for (at, deployment) in old.iter().enumerate() {
+        if !stays(at, deployment) {
+            continue;
+        }
+        good.push(deployment.id.clone());
+        if place.is_none() && is_here(deployment) {
+            place = Some(good.len());
+        }
+    }
+    good.insert(place.unwrap_or(good.len()), staged.deployment);
+    publish(cx, host, good, keep.no_cleanup)?;
+    if !host.is_managed() {
+        host.forget_updated(&wanted.stateroot)?;
+    }
+    Ok(())
+}
+
+/// Refuses a version that has a directory where the host has a file of its own, which
+/// `ostree` does not merge; nothing of it stays.
+fn refuse_directories(host: &Sysroot, staged: &Staged) -> anyhow::Result<()> {
+    let tree = host.layout().deployment(&staged.deployment).join("usr/etc");
+    let is_dir = |(path, kind): &&(PathBuf, EtcConflict)| {
+        *kind == EtcConflict::TypeChanged && tree.join(path).is_dir()
+    };
+    let found = staged.etc.conflicts.iter().find(is_dir);
+    let Some((path, _)) = found else {
+        return Ok(());
+    };
+    host.undeploy(&staged.deployment)?;
+    fail(format!(
+        "Modified config file newly defaults to directory '{}', cannot merge",
+        path.display()
+    ))
 }
 
 /// Publishes a boot order, and removes what is in it no more.
 pub fn publish(
+    cx: &mut Cx,
     host: &Sysroot,
-    good: Vec<sysroot::DeploymentId>,
+    good: Vec<DeploymentId>,
     no_cleanup: bool,
 ) -> anyhow::Result<()> {
-    let order = BootOrder {
-        good,
-        ..BootOrder::default()
-    };
-    host.publish(&order, &Silent)?;
+    if host.is_managed() {
+        if good.is_empty() {
+            return fail("backstop keeps the last deployment that can boot");
+        }
+        let order = BootOrder {
+            good,
+            ..BootOrder::default()
+        };
+        host.publish(&order, &Silent)?;
+    } else {
+        let order = PlainOrder {
+            deployments: good,
+            ..PlainOrder::default()
+        };
+        publish_plain(cx, host, &order)?;
+    }
     if !no_cleanup {
         host.cleanup(&[], &Silent)?;
     }
     Ok(())
+}
+
+/// Publishes on a host that is not backstop's, and says how.
+fn publish_plain(cx: &mut Cx, host: &Sysroot, order: &PlainOrder) -> anyhow::Result<()> {
+    let before = bootable(host)?.len();
+    let switch = host.publish_plain(order, &Silent)?;
+    let swapped = if switch.entries { "yes" } else { "no" };
+    let sign = match order.deployments.len() < before {
+        true => "-",
+        false => "",
+    };
+    Ok(writeln!(
+        cx.out,
+        "Bootloader updated; bootconfig swap: {swapped}; bootversion: boot.{}.{}, deployment \
+         count change: {sign}{}",
+        switch.version,
+        switch.sub,
+        order.deployments.len().abs_diff(before)
+    )?)
+}
+
+/// Gives deployments other kernel arguments in place.
+pub fn set_kargs(
+    cx: &mut Cx,
+    host: &Sysroot,
+    kargs: BTreeMap<DeploymentId, KernelArgs>,
+) -> anyhow::Result<()> {
+    if host.is_managed() {
+        return fail(
+            "backstop decides what boots here, and keeps what booted well as it was: make a new \
+             deployment, by `ostree admin deploy --karg`",
+        );
+    }
+    let deployments = bootable(host)?.into_iter().map(|d| d.id).collect();
+    publish_plain(cx, host, &PlainOrder { deployments, kargs })
+}
+
+/// The arguments of the running kernel, without those that bootloaders add.
+pub fn running_kargs() -> anyhow::Result<KernelArgs> {
+    let line = std::fs::read_to_string("/proc/cmdline")?;
+    let mut args: KernelArgs = line.trim().parse()?;
+    for added in ["BOOT_IMAGE", "initrd", "ostree"] {
+        args.delete(added);
+    }
+    Ok(args)
 }
 
 /// The kernel arguments that the options make of those before.
@@ -149,6 +248,9 @@ pub fn kargs(cx: &Cx, merge: Option<&Deployment>) -> anyhow::Result<StageKargs> 
         Some(merge) if !given.has("karg-none") => merge.kargs.clone(),
         _ => KernelArgs::new(),
     };
+    if given.has("karg-proc-cmdline") {
+        args.extend(&running_kargs()?);
+    }
     for (option, value) in given.all() {
         match (option, value) {
             ("karg", Some(arg)) => args.replace(arg)?,

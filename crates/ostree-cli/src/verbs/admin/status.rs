@@ -2,11 +2,15 @@
 
 use std::path::Path;
 
+use ostree::{ObjectKind, ObjectName};
+use sysroot::{Deployment, Sysroot};
+
 use super::host;
 use crate::command::{Command, Works};
 use crate::cx::Cx;
 use crate::fail;
 use crate::options::flag;
+use crate::verbs::signing;
 
 pub const COMMAND: Command = Command {
     name: "status",
@@ -57,6 +61,36 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
             Some(refspec) => writeln!(cx.out, "    origin refspec: {refspec}")?,
             None => writeln!(cx.out, "    origin: <unknown origin type>")?,
         }
+        if let Some(why) = deployment.origin.unconfigured_state() {
+            writeln!(cx.out, "    origin unconfigured-state: {why}")?;
+        }
+        signatures(cx, &sysroot, deployment)?;
+    }
+    Ok(())
+}
+
+/// Who signed a deployment's version, where its remote demands that.
+fn signatures(cx: &mut Cx, sysroot: &Sysroot, deployment: &Deployment) -> anyhow::Result<()> {
+    let repo = sysroot.repo();
+    let refspec = deployment.origin.refspec();
+    let Some((name, _)) = refspec.and_then(|r| r.split_once(':')) else {
+        return Ok(());
+    };
+    let demanded = repo
+        .remote(name)
+        .is_ok_and(|r| r.gpg_verify().unwrap_or(true));
+    if !demanded && !cx.given.has("verify") {
+        return Ok(());
+    }
+    let commit = deployment.id.checksum;
+    let Some(detached) = repo.detached_metadata(&commit)? else {
+        return Ok(());
+    };
+    let object = ObjectName::new(commit, ObjectKind::Commit);
+    let keyrings = repo.keyrings(Some(name))?;
+    let all = signing::gpg_signatures(keyrings, &repo.object_bytes(&object)?, &detached)?;
+    for line in all.iter().flat_map(|text| text.lines()) {
+        writeln!(cx.out, "    GPG: {line}")?;
     }
     Ok(())
 }

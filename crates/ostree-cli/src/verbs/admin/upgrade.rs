@@ -52,8 +52,11 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
 /// Fetches what a refspec names and deploys it after `current`.
 pub fn to(cx: &mut Cx, host: &Sysroot, current: Deployment, refspec: &str) -> anyhow::Result<()> {
     let wanted = cx.given.value("override-commit").map(str::to_owned);
+    // What is older than what is deployed is not even fetched.
+    let follows_it = current.origin.refspec() == Some(refspec);
+    let floor = (follows_it && !cx.given.has("allow-downgrade")).then_some(&current.id.checksum);
     if !cx.given.has("deploy-only") {
-        fetch(host, refspec, wanted.as_deref())?;
+        fetch(host, refspec, wanted.as_deref(), floor)?;
     }
     let mut refspec = refspec.to_owned();
     let mut commit: Checksum = match &wanted {
@@ -74,7 +77,7 @@ pub fn to(cx: &mut Cx, host: &Sysroot, current: Deployment, refspec: &str) -> an
             None => next,
         };
         if !cx.given.has("deploy-only") {
-            fetch(host, &refspec, None)?;
+            fetch(host, &refspec, None, None)?;
         }
         commit = host.repo().resolve(&refspec)?;
     }
@@ -99,11 +102,16 @@ pub fn to(cx: &mut Cx, host: &Sysroot, current: Deployment, refspec: &str) -> an
         kargs: StageKargs::CarryOver,
         merge: Some(current),
     };
-    host::deploy(host, wanted, Keep::default())
+    host::deploy(cx, host, wanted, Keep::default())
 }
 
 /// Pulls a ref of a remote; one of the repository's own is there.
-fn fetch(host: &Sysroot, refspec: &str, commit: Option<&str>) -> anyhow::Result<()> {
+fn fetch(
+    host: &Sysroot,
+    refspec: &str,
+    commit: Option<&str>,
+    floor: Option<&Checksum>,
+) -> anyhow::Result<()> {
     let Some((name, reference)) = refspec.split_once(':') else {
         return Ok(());
     };
@@ -119,6 +127,7 @@ fn fetch(host: &Sysroot, refspec: &str, commit: Option<&str>) -> anyhow::Result<
     let options = ::fetch::PullOptions {
         refs,
         older_summary: true,
+        timestamp_check_from: floor.map(ToString::to_string),
         ..::fetch::PullOptions::default()
     };
     let verifier = crate::verbs::signing::verifier(repo, &remote)?;

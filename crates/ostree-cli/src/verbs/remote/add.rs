@@ -38,7 +38,8 @@ pub const COMMAND: Command = Command {
 
 fn run(cx: &mut Cx) -> anyhow::Result<()> {
     let given = &cx.given;
-    if given.rest.len() < 2 && !given.has("collection-id") {
+    let needs_url = !given.has("collection-id") && !given.has("custom-backend");
+    if given.rest.is_empty() || (given.rest.len() < 2 && needs_url) {
         return fail("NAME and URL must be specified");
     }
     let if_exists = match (given.has("if-not-exists"), given.has("force")) {
@@ -67,6 +68,9 @@ fn remote(cx: &Cx) -> anyhow::Result<Remote> {
         }
         None => Remote::new(name, url)?,
     };
+    if url.is_empty() {
+        remote.set("url", None);
+    }
     if given.rest.len() > 2 {
         let branches: String = given.rest[2..].iter().map(|b| format!("{b};")).collect();
         remote.set("branches", Some(&branches));

@@ -108,6 +108,10 @@ const APPLY: Command = command(
             || ["sign-type", "keys-file", "keys-dir"]
                 .iter()
                 .any(|o| cx.given.has(o));
+        let demanded = cx.repo()?.config_value("core", "sign-verify-deltas")?;
+        if !signed && matches!(demanded.as_deref(), Some("true" | "1")) {
+            return fail("Key is mandatory to check delta signature");
+        }
         let options = ApplyOptions {
             trust: signed.then(|| signing::trust(cx, &words)).transpose()?,
             must_be_signed: signed,

@@ -14,7 +14,12 @@ use anyhow::{Context, bail, ensure};
 
 use crate::scratch::Scratch;
 
+use floor::Floors;
+use work::{Into, Kind, WORKS};
+
 mod fleet;
+mod floor;
+mod work;
 
 /// What is measured.
 #[derive(Debug, clap::Args)]
@@ -54,93 +59,6 @@ enum Program {
     Backstop,
 }
 
-/// A piece of work: its name, and the arguments that make each program do it in
-/// its directory, where `repo` is a repository and `tree` what is committed.
-struct Work {
-    name: &'static str,
-    /// A repository that must be there, beside `repo`.
-    into: Option<&'static str>,
-    /// Whether that repository has the served one as its remote.
-    served: bool,
-    ostree: &'static [&'static str],
-    backstop: &'static [&'static str],
-}
-
-/// One round, in this order: each piece builds on those before it. Nothing is
-/// removed within a round: ext4 searches long for an inode that was not in use a
-/// minute ago, and who comes after a removal pays for it.
-const WORKS: [Work; 9] = [
-    Work {
-        name: "commit",
-        into: None,
-        served: false,
-        ostree: &["commit", "--repo=repo", "-b", "main", "tree"],
-        backstop: &["commit", "--repo=repo", "-b", "main", "tree"],
-    },
-    Work {
-        name: "commit again, nothing new",
-        into: None,
-        served: false,
-        ostree: &["commit", "--repo=repo", "-b", "main", "tree"],
-        backstop: &["commit", "--repo=repo", "-b", "main", "tree"],
-    },
-    Work {
-        name: "fsck",
-        into: None,
-        served: false,
-        ostree: &["fsck", "-q", "--repo=repo"],
-        backstop: &["fsck", "--repo=repo"],
-    },
-    Work {
-        name: "checkout, hard links",
-        into: None,
-        served: false,
-        ostree: &["checkout", "-H", "--repo=repo", "main", "links"],
-        backstop: &["checkout", "-H", "--repo=repo", "main", "links"],
-    },
-    Work {
-        name: "checkout, copies",
-        into: None,
-        served: false,
-        ostree: &["checkout", "-C", "--repo=repo", "main", "copies"],
-        backstop: &["checkout", "-C", "--repo=repo", "main", "copies"],
-    },
-    Work {
-        name: "pull-local, verified, links",
-        into: Some("verified"),
-        served: false,
-        ostree: &[
-            "pull-local",
-            "--untrusted",
-            "--repo=verified",
-            "repo",
-            "main",
-        ],
-        backstop: &["pull-local", "--repo=verified", "repo", "main"],
-    },
-    Work {
-        name: "pull-local, trusted, links",
-        into: Some("trusted"),
-        served: false,
-        ostree: &["pull-local", "--repo=trusted", "repo", "main"],
-        backstop: &["pull-local", "--trusted", "--repo=trusted", "repo", "main"],
-    },
-    Work {
-        name: "pull over HTTP, archive to bare",
-        into: Some("pulled"),
-        served: true,
-        ostree: &["pull", "--repo=pulled", "origin", "main"],
-        backstop: &["pull", "--repo=pulled", "origin", "main"],
-    },
-    Work {
-        name: "prune, nothing to do",
-        into: None,
-        served: false,
-        ostree: &["prune", "--repo=repo"],
-        backstop: &["prune", "--repo=repo"],
-    },
-];
-
 /// How long a piece of work took: on the clock, and of all cores together.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 struct Taken {
@@ -158,11 +76,13 @@ fn repository(rounds: usize, tree: &Path) -> anyhow::Result<()> {
     let version = version.split('\'').nth(1).unwrap_or("?").to_owned();
     let (files, bytes) = warm(tree)?;
     let mut taken = vec![[Vec::new(), Vec::new()]; WORKS.len()];
+    let mut floors = Floors::default();
     let mut kind = "";
     for round in 0..rounds {
         println!("round {} of {rounds}", round + 1);
         let scratch = Scratch::new(bytes)?;
         kind = scratch.kind();
+        floors.measure(tree, &scratch.dir())?;
         one_round(&scratch, &backstop, tree, round, &mut taken)?;
     }
     let mut report = String::new();
@@ -177,7 +97,8 @@ fn repository(rounds: usize, tree: &Path) -> anyhow::Result<()> {
         tree.display()
     )?;
     writeln!(report, "{}\n", machine(files, bytes, kind)?)?;
-    table(&mut report, &taken)?;
+    table(&mut report, &taken, &floors)?;
+    floors.table(&mut report)?;
     crate::bench_delta::run(rounds, &backstop, &mut report)?;
     println!("\n{report}");
     save("", &report)
@@ -234,15 +155,19 @@ fn one_round(
     let dir = |program| scratch.dir().join(format!("{program:?}"));
     for program in programs {
         std::fs::create_dir(dir(program))?;
-        init(program, backstop, &dir(program), "repo")?;
+        let repo = Into {
+            name: "repo",
+            kind: Kind::Bare,
+        };
+        make(program, backstop, &dir(program), repo)?;
     }
     let served = Served::start(scratch, backstop, tree)?;
     for (work, taken) in WORKS.iter().zip(taken) {
         for program in programs {
-            if let Some(repo) = work.into {
-                init(program, backstop, &dir(program), repo)?;
-                if work.served {
-                    let repo = format!("--repo={repo}");
+            if let Some(into) = work.into {
+                make(program, backstop, &dir(program), into)?;
+                if into.kind == Kind::Following {
+                    let repo = format!("--repo={}", into.name);
                     let args = [
                         "remote",
                         "add",
@@ -311,14 +236,14 @@ impl Drop for Served {
     }
 }
 
-/// Makes a repository: bare as root, else bare-user.
-fn init(program: Program, backstop: &Path, dir: &Path, name: &str) -> anyhow::Result<()> {
-    let mode = if rustix::process::geteuid().is_root() {
-        "bare"
-    } else {
-        "bare-user"
+/// Makes a repository; bare ones are bare-user without root.
+fn make(program: Program, backstop: &Path, dir: &Path, what: Into) -> anyhow::Result<()> {
+    let mode = match what.kind {
+        Kind::Archive => "archive",
+        _ if rustix::process::geteuid().is_root() => "bare",
+        _ => "bare-user",
     };
-    let (repo, mode) = (format!("--repo={name}"), format!("--mode={mode}"));
+    let (repo, mode) = (format!("--repo={}", what.name), format!("--mode={mode}"));
     measure(
         program,
         backstop,
@@ -389,23 +314,24 @@ fn middle(mut values: Vec<f64>) -> f64 {
     (values[mid - 1] + values[mid]) / 2.0
 }
 
-fn table(report: &mut String, taken: &[[Vec<Taken>; 2]]) -> std::fmt::Result {
+fn table(report: &mut String, taken: &[[Vec<Taken>; 2]], floors: &Floors) -> std::fmt::Result {
     writeln!(
         report,
-        "| work | ostree s | backstop s | times as fast | ostree CPU s | backstop CPU s |"
+        "| work | ostree s | backstop s | times as fast | ostree CPU s | backstop CPU s | floor s |"
     )?;
-    writeln!(report, "| --- | ---: | ---: | ---: | ---: | ---: |")?;
+    writeln!(report, "| --- | ---: | ---: | ---: | ---: | ---: | ---: |")?;
     for (work, [ostree, backstop]) in WORKS.iter().zip(taken) {
         let wall = |t: &[Taken]| median(t, |t| t.wall);
         let cpu = |t: &[Taken]| median(t, |t| t.cpu);
         let (theirs, ours) = (wall(ostree), wall(backstop));
         writeln!(
             report,
-            "| {} | {theirs:.2} | {ours:.2} | {:.1} | {:.2} | {:.2} |",
+            "| {} | {theirs:.2} | {ours:.2} | {:.1} | {:.2} | {:.2} | {:.2} |",
             work.name,
             theirs / ours,
             cpu(ostree),
-            cpu(backstop)
+            cpu(backstop),
+            floors.of(work.floor)
         )?;
     }
     Ok(())

@@ -1,0 +1,127 @@
+//! What both programs do.
+
+use super::floor::Floor;
+
+/// A piece of work: its name, and the arguments that make each program do it in
+/// its directory, where `repo` is a repository and `tree` what is committed.
+pub struct Work {
+    pub name: &'static str,
+    /// A repository that must be there, beside `repo`.
+    pub into: Option<Into>,
+    pub ostree: &'static [&'static str],
+    pub backstop: &'static [&'static str],
+    /// What no program can do without.
+    pub floor: &'static [Floor],
+}
+
+/// A new repository, into which something goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Into {
+    pub name: &'static str,
+    pub kind: Kind,
+}
+
+/// What a new repository is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// As the host's own.
+    Bare,
+    /// The same, with the served one as its remote.
+    Following,
+    /// What is served over HTTP.
+    Archive,
+}
+
+/// One round, in this order: each piece builds on those before it. Nothing is
+/// removed within a round: ext4 searches long for an inode that was not in use a
+/// minute ago, and who comes after a removal pays for it.
+pub const WORKS: [Work; 10] = [
+    Work {
+        name: "commit to bare",
+        into: None,
+        ostree: &["commit", "--repo=repo", "-b", "main", "tree"],
+        backstop: &["commit", "--repo=repo", "-b", "main", "tree"],
+        floor: &[Floor::Hash, Floor::Create],
+    },
+    Work {
+        name: "commit again, nothing new",
+        into: None,
+        ostree: &["commit", "--repo=repo", "-b", "main", "tree"],
+        backstop: &["commit", "--repo=repo", "-b", "main", "tree"],
+        floor: &[Floor::Look],
+    },
+    Work {
+        name: "commit to archive",
+        into: Some(Into {
+            name: "packed",
+            kind: Kind::Archive,
+        }),
+        ostree: &["commit", "--repo=packed", "-b", "main", "tree"],
+        backstop: &["commit", "--repo=packed", "-b", "main", "tree"],
+        floor: &[Floor::Hash, Floor::Deflate, Floor::Create],
+    },
+    Work {
+        name: "fsck",
+        into: None,
+        ostree: &["fsck", "-q", "--repo=repo"],
+        backstop: &["fsck", "--repo=repo"],
+        floor: &[Floor::Hash],
+    },
+    Work {
+        name: "checkout, hard links",
+        into: None,
+        ostree: &["checkout", "-H", "--repo=repo", "main", "links"],
+        backstop: &["checkout", "-H", "--repo=repo", "main", "links"],
+        floor: &[Floor::Link],
+    },
+    Work {
+        name: "checkout, copies",
+        into: None,
+        ostree: &["checkout", "-C", "--repo=repo", "main", "copies"],
+        backstop: &["checkout", "-C", "--repo=repo", "main", "copies"],
+        floor: &[Floor::Copy],
+    },
+    Work {
+        name: "pull-local, verified, links",
+        into: Some(Into {
+            name: "verified",
+            kind: Kind::Bare,
+        }),
+        ostree: &[
+            "pull-local",
+            "--untrusted",
+            "--repo=verified",
+            "repo",
+            "main",
+        ],
+        backstop: &["pull-local", "--repo=verified", "repo", "main"],
+        floor: &[Floor::Hash, Floor::Link],
+    },
+    Work {
+        name: "pull-local, trusted, links",
+        into: Some(Into {
+            name: "trusted",
+            kind: Kind::Bare,
+        }),
+        ostree: &["pull-local", "--repo=trusted", "repo", "main"],
+        backstop: &["pull-local", "--trusted", "--repo=trusted", "repo", "main"],
+        floor: &[Floor::Link],
+    },
+    Work {
+        name: "pull over HTTP, archive to bare",
+        into: Some(Into {
+            name: "pulled",
+            kind: Kind::Following,
+        }),
+        ostree: &["pull", "--repo=pulled", "origin", "main"],
+        backstop: &["pull", "--repo=pulled", "origin", "main"],
+        floor: &[Floor::Inflate, Floor::Hash, Floor::Create],
+    },
+    Work {
+        name: "prune, nothing to do",
+        into: None,
+        ostree: &["prune", "--repo=repo"],
+        backstop: &["prune", "--repo=repo"],
+        floor: &[Floor::Look],
+    },
+];

@@ -1,5 +1,6 @@
 //! The project's own tasks: `cargo xtask test`, `cargo xtask ci`, `cargo xtask bench`,
-//! `cargo xtask conformance`, `cargo xtask loader-vs-model`.
+//! `cargo xtask conformance`, `cargo xtask loader-vs-model`,
+//! `cargo xtask crash-replay`.
 #![allow(clippy::print_stdout, reason = "this program talks to a person")]
 
 use clap::Parser;
@@ -49,6 +50,12 @@ enum Task {
     BootFailures(boot_failures::BootFailures),
     /// Put every boot state before GRUB's own script engine, and compare it with the model
     LoaderVsModel,
+    /// Take power from a real machine's disk at any write of its upgrades, and judge what is left
+    CrashReplay {
+        /// Points beyond the writes of the EFI system partition
+        #[arg(long, default_value_t = 200)]
+        points: usize,
+    },
     /// Run Debian's tests of `ostree` against backstop
     Conformance(conformance::Conformance),
 }
@@ -68,6 +75,7 @@ fn main() -> anyhow::Result<()> {
         Task::Fuzz(options) => fuzz::run(&options),
         Task::BootFailures(options) => boot_failures::run(&options),
         Task::LoaderVsModel => test::loader_vs_model(),
+        Task::CrashReplay { points } => test::crash_replay(points),
         Task::Conformance(options) => conformance::run(&options),
     }
 }

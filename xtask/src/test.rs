@@ -89,6 +89,20 @@ pub fn loader_vs_model() -> anyhow::Result<()> {
     )
 }
 
+/// More points of the replay, of which the tests try some.
+pub fn crash_replay(points: usize) -> anyhow::Result<()> {
+    cargo("build", &["build", "-p", "backstop"], &[])?;
+    let (program, points) = (program()?, points.to_string());
+    let test = ["test", "-p", "backstop-demo", "--test", "it", "--"];
+    let what = ["replay", "--nocapture"];
+    let environment = [
+        ("BACKSTOP_REPLAY", points.as_str()),
+        ("BACKSTOP_REQUIRE_ALL", "1"),
+        ("BACKSTOP_BIN", &program),
+    ];
+    cargo("crash replay", &[&test[..], &what].concat(), &environment)
+}
+
 /// The program as built for the tests.
 pub fn program() -> anyhow::Result<String> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(

@@ -47,6 +47,9 @@ pub enum Error {
     /// Debian packages are not there.
     #[error("needs the Debian packages {}", .0.join(" "))]
     Missing(Vec<&'static str>),
+    /// A file that QEMU did not record to.
+    #[error("{} is no recording of a disk's writes", .0.display())]
+    Recording(std::path::PathBuf),
     /// Only root can do it.
     #[error("needs root to {0}")]
     NeedsRoot(&'static str),

@@ -27,6 +27,7 @@ pub mod packages;
 pub mod program;
 
 mod qemu;
+pub mod recording;
 pub mod sources;
 mod ssh;
 pub mod versions;

@@ -62,6 +62,9 @@ pub struct MachineOptions {
     pub direct: Option<DirectKernel>,
     /// Further arguments for QEMU.
     pub more_arguments: Vec<String>,
+    /// Record the writes and flushes of the disk, beside the logs: `boot-1.writes`
+    /// and so on.
+    pub record: bool,
 }
 
 impl MachineOptions {
@@ -81,6 +84,7 @@ impl MachineOptions {
             efi_variables: None,
             direct: None,
             more_arguments: Vec::new(),
+            record: false,
         }
     }
 }

@@ -45,7 +45,11 @@ impl Qemu {
         started: Instant,
     ) -> Result<Self> {
         let qmp = dir.join("qmp");
-        let mut command = command_line(options, dir, &qmp, port);
+        let writes = options.logs.join(format!("boot-{boot}.writes"));
+        if options.record {
+            std::fs::File::create(&writes).doing("create", &writes)?;
+        }
+        let mut command = command_line(options, dir, &qmp, port, &writes);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -141,7 +145,13 @@ fn connect(qmp: &Path) -> std::io::Result<UnixStream> {
     }
 }
 
-fn command_line(options: &MachineOptions, dir: &Path, qmp: &Path, port: u16) -> Command {
+fn command_line(
+    options: &MachineOptions,
+    dir: &Path,
+    qmp: &Path,
+    port: u16,
+    writes: &Path,
+) -> Command {
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-display", "none", "-nodefaults", "-vga", "none"])
         .args(["-serial", "stdio"])
@@ -166,7 +176,7 @@ fn command_line(options: &MachineOptions, dir: &Path, qmp: &Path, port: u16) -> 
                 .arg(format!("if=pflash,format=raw,file={}", vars.display()))
         }
     };
-    disks(&mut qemu, options);
+    disks(&mut qemu, options, writes);
     if let Some(direct) = &options.direct {
         qemu.arg("-kernel").arg(&direct.kernel);
         qemu.arg("-initrd").arg(&direct.initrd);
@@ -182,20 +192,36 @@ fn command_line(options: &MachineOptions, dir: &Path, qmp: &Path, port: u16) -> 
     qemu
 }
 
-fn disks(qemu: &mut Command, options: &MachineOptions) {
+fn disks(qemu: &mut Command, options: &MachineOptions, writes: &Path) {
     let images = std::iter::once(&options.image).chain(&options.more_disks);
     for (n, image) in images.enumerate() {
         let read_only = if n == 0 { "off" } else { "on" };
-        qemu.arg("-drive")
-            .arg(format!(
+        match (n, options.record) {
+            (0, true) => recorded(qemu, image, writes),
+            _ => qemu.arg("-drive").arg(format!(
                 "file={},if=none,id=d{n},format=raw,cache=unsafe,readonly={read_only}",
                 image.display()
-            ))
-            .arg("-device");
+            )),
+        };
+        qemu.arg("-device");
         match (n, &options.direct) {
             (0, None) => qemu.arg("nvme,drive=d0,serial=d0,bootindex=0"),
             (0, Some(_)) => qemu.arg("nvme,drive=d0,serial=d0"),
             _ => qemu.arg(format!("virtio-blk-pci,drive=d{n},serial=disk{n}")),
         };
     }
+}
+
+/// The disk `d0`, each write and flush of which is recorded.
+fn recorded<'q>(qemu: &'q mut Command, image: &Path, writes: &Path) -> &'q mut Command {
+    let (image, writes) = (image.display(), writes.display());
+    for node in [
+        format!("driver=file,filename={image},node-name=d0-file"),
+        "driver=raw,file=d0-file,node-name=d0-raw".to_owned(),
+        format!("driver=file,filename={writes},node-name=d0-log"),
+        "driver=blklogwrites,file=d0-raw,log=d0-log,log-sector-size=512,node-name=d0".to_owned(),
+    ] {
+        qemu.arg("-blockdev").arg(node);
+    }
+    qemu
 }

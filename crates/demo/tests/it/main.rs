@@ -4,7 +4,9 @@
 
 mod container;
 mod containers;
+mod judge;
 mod machines;
+mod replay;
 
 use testbed::packages::{self, Need};
 

@@ -12,6 +12,7 @@ mod http;
 mod load;
 mod process;
 mod report;
+mod round;
 mod run;
 mod sockets;
 mod span;

@@ -15,6 +15,7 @@ use crate::http;
 use crate::load::{Checks, Problem};
 use crate::process::{self, Ran};
 use crate::report::{Baseline, CheckResult, Listener, Need, Report, Stage, Status, Verdict};
+use crate::round::Round;
 use crate::{sockets, units};
 
 /// So many checks run at once.
@@ -69,7 +70,8 @@ impl Runner {
             check.retries = check.retries.min(2);
         }
         let nothing = Baseline::default();
-        let results = self.run_all(&few, Stage::Live, &nothing, monitor);
+        let round = Round::patient(few.len());
+        let results = self.run_all(&few, Stage::Live, &nothing, &round, monitor);
         let facts = self.facts();
         Baseline {
             results: results.into_iter().map(|r| (r.name, r.status)).collect(),
@@ -90,8 +92,11 @@ impl Runner {
         let started = Instant::now();
         let of_stage = |c: &&Check| c.stages.contains(&stage);
         let chosen: Vec<Check> = checks.checks.iter().filter(of_stage).cloned().collect();
-        let mut results = self.run_all(&chosen, stage, baseline, monitor);
-        self.look_again(&chosen, &mut results, stage, baseline, monitor);
+        let round = Round::new(chosen.iter().filter(|c| !watches(c)).count());
+        let mut results = self.run_all(&chosen, stage, baseline, &round, monitor);
+        if !round.is_decided() {
+            self.look_again(&chosen, &mut results, stage, baseline, monitor);
+        }
         results.extend(checks.problems.iter().map(|p| unusable(p, stage)));
         Report {
             stage,
@@ -106,6 +111,7 @@ impl Runner {
         checks: &[Check],
         stage: Stage,
         baseline: &Baseline,
+        round: &Round,
         monitor: &dyn Monitor,
     ) -> Vec<CheckResult> {
         let next = AtomicUsize::new(0);
@@ -115,7 +121,8 @@ impl Runner {
                 let i = next.fetch_add(1, Ordering::Relaxed);
                 checks.get(i).map(|check| (i, check))
             } {
-                let result = self.run_one(check, stage, baseline, monitor);
+                let result = self.run_one(check, stage, baseline, round, monitor);
+                round.end(watches(check), result.verdict == Verdict::Counts);
                 let mut done = done.lock().unwrap_or_else(|e| e.into_inner());
                 done.push((i, result));
                 monitor.progress(Progress {
@@ -127,7 +134,9 @@ impl Runner {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 0..AT_ONCE.min(checks.len()) {
+            // Those that watch wait for the others, and so must not keep them waiting.
+            let watching = checks.iter().filter(|c| watches(c)).count();
+            for _ in 0..(AT_ONCE + watching).min(checks.len()) {
                 scope.spawn(work);
             }
         });
@@ -146,9 +155,10 @@ impl Runner {
         baseline: &Baseline,
         monitor: &dyn Monitor,
     ) {
+        let round = Round::new(0);
         let pairs = checks.iter().zip(results);
         for (check, result) in pairs.filter(|(c, r)| has_state(c) && r.status.passed()) {
-            let again = self.run_one(check, stage, baseline, monitor);
+            let again = self.run_one(check, stage, baseline, &round, monitor);
             *result = CheckResult {
                 tries: result.tries + again.tries,
                 took_ms: result.took_ms + again.took_ms,
@@ -157,28 +167,21 @@ impl Runner {
         }
     }
 
-    /// Runs one check, with its retries.
+    /// Runs one check, with its retries. One that watches goes on as long as others are
+    /// waited for: a unit may fail meanwhile that was still starting.
     fn run_one(
         &self,
         check: &Check,
         stage: Stage,
         baseline: &Baseline,
+        round: &Round,
         monitor: &dyn Monitor,
     ) -> CheckResult {
         let started = Instant::now();
-        let mut tries = 1;
-        let mut ran = self.probe(check, stage, baseline);
-        // What had failed before anyway is not waited for.
-        let matters = |status: &Status| {
-            let verdict = judge(check, status, baseline);
-            !matches!(verdict, Verdict::Passed | Verdict::FailedBefore)
-        };
-        while matters(&ran.status) && tries <= check.retries {
-            if tries == 1 {
-                monitor.note(&format!("{}: {}; trying again", check.name, ran.status));
-            }
-            tries += 1;
-            ran = self.probe_again(check, stage, baseline, matters);
+        let (mut ran, mut tries) = self.tries(check, stage, baseline, round, monitor);
+        while watches(check) && ran.status.passed() && round.goes_on() {
+            round.watch(check.interval);
+            (ran, tries) = self.tries(check, stage, baseline, round, monitor);
         }
         CheckResult {
             name: check.name.clone(),
@@ -191,32 +194,55 @@ impl Runner {
         }
     }
 
-    /// Looks once.
-    /// Probes once more when the interval is over. The state of something is looked
-    /// at sooner, and again meanwhile: a service that was restarted is there after
-    /// an instant, most often.
+    /// Probes until it passes, its tries are used up, or it does not matter any longer;
+    /// how often it was tried.
+    fn tries(
+        &self,
+        check: &Check,
+        stage: Stage,
+        baseline: &Baseline,
+        round: &Round,
+        monitor: &dyn Monitor,
+    ) -> (Ran, u32) {
+        let mut tries = 1;
+        let mut ran = self.probe(check, stage, baseline);
+        // What had failed before anyway is not waited for.
+        let matters = |status: &Status| {
+            let verdict = judge(check, status, baseline);
+            !matches!(verdict, Verdict::Passed | Verdict::FailedBefore)
+        };
+        while matters(&ran.status) && tries <= check.retries && !round.is_decided() {
+            if tries == 1 {
+                monitor.note(&format!("{}: {}; trying again", check.name, ran.status));
+            }
+            tries += 1;
+            ran = self.probe_again(check, stage, baseline, round, matters);
+        }
+        (ran, tries)
+    }
+
+    /// Probes once more when the interval is over; the state of something meanwhile too.
     fn probe_again(
         &self,
         check: &Check,
         stage: Stage,
         baseline: &Baseline,
+        round: &Round,
         matters: impl Fn(&Status) -> bool,
     ) -> Ran {
         let until = Instant::now() + check.interval;
-        let mut pause = match has_state(check) {
-            true => FIRST_LOOK,
-            false => check.interval,
-        };
+        let mut pause = first_pause(check);
         loop {
-            std::thread::sleep(pause.min(until.saturating_duration_since(Instant::now())));
+            round.pause(pause.min(until.saturating_duration_since(Instant::now())));
             let ran = self.probe(check, stage, baseline);
-            if !matters(&ran.status) || Instant::now() >= until {
+            if !matters(&ran.status) || Instant::now() >= until || round.is_decided() {
                 return ran;
             }
             pause *= 2;
         }
     }
 
+    /// Looks once.
     fn probe(&self, check: &Check, stage: Stage, baseline: &Baseline) -> Ran {
         let timeout = check.timeout;
         let nothing = Baseline::default();
@@ -280,6 +306,21 @@ struct Facts {
 /// Whether a check compares with the baseline by itself, thing by thing.
 fn compares(check: &Check) -> bool {
     matches!(check.probe, Probe::NoNewFailedUnits | Probe::Listening)
+}
+
+/// Whether a check is asked as long as others are waited for.
+fn watches(check: &Check) -> bool {
+    matches!(check.probe, Probe::NoNewFailedUnits)
+}
+
+/// How soon it is asked again. The state of something is looked at sooner, and again
+/// within the interval: a service that was restarted is there after an instant, most
+/// often.
+fn first_pause(check: &Check) -> Duration {
+    match has_state(check) {
+        true => FIRST_LOOK,
+        false => check.interval,
+    }
 }
 
 /// Whether a check asks for the state of something, so that asking again costs nothing.

@@ -243,3 +243,67 @@ fn what_fails_while_others_are_waited_for_is_seen() {
     assert_eq!(verdicts(&report), wanted);
     assert_eq!(report.results[0].tries, 3);
 }
+
+/// A service that was broken stayed broken for a minute, because other checks were
+/// given all of their tries though one had failed for good.
+#[test]
+fn a_failure_that_counts_ends_the_waiting() {
+    let started = Instant::now();
+    let files = [
+        ("broken", "command = ['false']"),
+        (
+            "later",
+            "retries = 1000\ninterval = '1s'\ncommand = ['false']",
+        ),
+        (
+            "often",
+            "retries = 1000\ninterval = '1ms'\ncommand = ['false']",
+        ),
+    ];
+    let report = run(&files, &Baseline::default());
+    assert!(!report.healthy());
+    assert!(report.results[1..].iter().all(|r| r.tries < 1000));
+    assert!(started.elapsed() < Duration::from_secs(60));
+}
+
+/// What only is wanted decides nothing, and what had failed before neither.
+#[test]
+fn only_a_failure_that_counts_ends_the_waiting() {
+    let late = "retries = 3\ninterval = '100ms'\n\
+        command = 'echo x >> tries; test $(wc -l < tries) -ge 3'";
+    let files = [
+        ("before", "command = ['false']"),
+        ("wanted", "required = false\ncommand = ['false']"),
+        ("late", late),
+    ];
+    let failed = Status::Failed { why: String::new() };
+    let baseline = Baseline {
+        results: [("before".to_owned(), failed)].into(),
+        ..Baseline::default()
+    };
+    let report = run(&files, &baseline);
+    assert!(report.healthy(), "{report:?}");
+}
+
+/// What had passed before must not be held for broken because something else was.
+#[test]
+fn the_baseline_gives_each_check_its_tries() {
+    let root = tempfile::tempdir().unwrap();
+    let late = "retries = 2\ninterval = '100ms'\n\
+        command = 'echo x >> tries; test $(wc -l < tries) -ge 3'";
+    let files = [("broken", "command = ['false']"), ("late", late)];
+    let checks = checks(root.path(), &files);
+    let baseline = Runner::new(root.path()).baseline(&checks, &Silent);
+    assert!(!baseline.results["broken"].passed());
+    assert!(baseline.results["late"].passed());
+}
+
+/// However many watch, those that they wait for are asked.
+#[test]
+fn watchers_do_not_keep_others_waiting() {
+    let names: Vec<String> = (0..12).map(|n| format!("{n:02}")).collect();
+    let watch = ("no_new_failed_units = true", "command = ['true']");
+    let mut files: Vec<(&str, &str)> = names.iter().map(|n| (n.as_str(), watch.0)).collect();
+    files.push(("last", watch.1));
+    assert!(run(&files, &Baseline::default()).results.len() == 13);
+}

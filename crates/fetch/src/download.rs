@@ -88,7 +88,7 @@ impl Shared<'_, '_> {
             content: self.content,
             net: &self.connection.net,
             scratch: RefCell::new(Scratch::new()),
-            shares: Cell::new(false),
+            shares: Cell::new(None),
         };
         runtime.block_on(self.pump(&lane, in_flight))
     }
@@ -100,9 +100,11 @@ impl Shared<'_, '_> {
         loop {
             // Made before the look at the queue, so that no change is missed.
             let changed = self.changed.notified();
-            let most = match lane.shares.get() && !fixed {
-                true => in_flight * SHARED,
-                false => in_flight,
+            let most = match lane.shares.get() {
+                // Each would open a connection, and all but one be for nothing.
+                None => 1,
+                Some(true) if !fixed => in_flight * SHARED,
+                Some(_) => in_flight,
             };
             let mut again = false;
             while under_way.len() < most && !again {
@@ -143,8 +145,8 @@ struct Lane<'a, 'r> {
     content: &'a Mirrors,
     net: &'a NetOptions,
     scratch: RefCell<Scratch>,
-    /// Whether requests share a connection.
-    shares: Cell<bool>,
+    /// Whether requests share a connection, once the first answer told.
+    shares: Cell<Option<bool>>,
 }
 
 impl<'a, 'r> Lane<'a, 'r> {
@@ -161,7 +163,7 @@ impl<'a, 'r> Lane<'a, 'r> {
             request,
         };
         let (outcome, version) = transfer(&self.client, from, &path, &mut sink, self.net).await?;
-        self.shares.set(version == Version::HTTP_2);
+        self.shares.set(Some(version == Version::HTTP_2));
         if outcome == Outcome::Absent {
             self.session.absent(&sink.request)?;
         }

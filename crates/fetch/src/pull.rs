@@ -31,9 +31,9 @@ pub fn pull(
     let mut net = options.net.clone();
     net.cookies.extend(repo.cookies(remote.name())?);
     let connection = Connection::open(remote, &net)?;
-    let summary = match connection.near().is_some() || all_named_by_commit(options) {
-        true => None,
-        false => connection.summary(repo, verifier, options.older_summary, monitor)?,
+    let summary = match needs_summary(&connection, options) {
+        true => connection.summary(repo, verifier, options.older_summary, monitor)?,
+        false => None,
     };
     let plan = Plan {
         repo,
@@ -81,9 +81,9 @@ pub fn preview_deltas(
     let mut net = options.net.clone();
     net.cookies.extend(repo.cookies(remote.name())?);
     let connection = Connection::open(remote, &net)?;
-    let summary = match connection.near().is_some() || all_named_by_commit(options) {
-        true => None,
-        false => connection.summary(repo, verifier, options.older_summary, monitor)?,
+    let summary = match needs_summary(&connection, options) {
+        true => connection.summary(repo, verifier, options.older_summary, monitor)?,
+        false => None,
     };
     let plan = Plan {
         repo,
@@ -97,6 +97,13 @@ pub fn preview_deltas(
     let found = delta::preview(&session, &connection, plan.summary);
     session.abandon();
     found
+}
+
+/// Whether the summary is of use: to know what refs mean where that is not seen at
+/// once, and because deltas that are demanded may be named nowhere else.
+fn needs_summary(connection: &Connection, options: &PullOptions) -> bool {
+    options.deltas == Deltas::Require
+        || (connection.near().is_none() && !all_named_by_commit(options))
 }
 
 /// Whether nothing is wanted of which a summary could say what it is.

@@ -13,7 +13,8 @@ pub(crate) fn systemd_runs() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-/// The units that have failed, or fail again and again.
+/// The units that have failed, or fail again and again; backstop's own are left out:
+/// `backstop-health.service` fails because checks do, and is none of the reasons.
 pub(crate) fn failed(timeout: Duration) -> Result<BTreeSet<String>, Status> {
     let mut command = Command::new("systemctl");
     command.args(["list-units", "--all", "--full", "--plain", "--no-legend"]);
@@ -28,10 +29,13 @@ pub(crate) fn failed(timeout: Duration) -> Result<BTreeSet<String>, Status> {
     }
 }
 
-/// The first column.
+/// The first column, without our own.
 fn names(list: &str) -> BTreeSet<String> {
     let name = |line: &str| line.split_ascii_whitespace().next().map(str::to_owned);
-    list.lines().filter_map(name).collect()
+    let names = list.lines().filter_map(name);
+    names
+        .filter(|name| !name.starts_with("backstop-"))
+        .collect()
 }
 
 /// Whether a unit is active; what systemctl says of it otherwise.
@@ -58,4 +62,18 @@ pub(crate) fn last_words(unit: &str, timeout: Duration) -> String {
         "--boot",
     ]);
     process::run(command, timeout).output
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The reason for going back named `backstop-health.service` before the service
+    /// that had failed.
+    #[test]
+    fn our_own_units_are_no_reason() {
+        let list = "backstop-health.service loaded failed failed Checks\n\
+            ssh.service loaded failed failed OpenBSD Secure Shell server\n";
+        assert_eq!(names(list), ["ssh.service".to_owned()].into());
+    }
 }

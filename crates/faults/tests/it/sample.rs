@@ -1,11 +1,9 @@
-//! A few cases: one that the loader finds, one in which no attempt can be counted, one
-//! with systemd-boot.
+//! Two cases: one in which no attempt can be counted, one with systemd-boot.
 
 use faults::{Hosts, Platform, case, table};
 use testbed::{fixture, packages};
 
-const SAMPLE: [(&str, Platform); 3] = [
-    ("kernel-flipped", Platform::GrubBios),
+const SAMPLE: [(&str, Platform); 2] = [
     ("sector-unwritable", Platform::GrubEfi),
     ("panic", Platform::SystemdBoot),
 ];

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use durable::Fs;
 
@@ -22,6 +22,10 @@ const TRANSIENT_SUPERVISOR: &[&str] = &[
     "--property=TimeoutStopSec=5",
     "--property=OOMScoreAdjust=-900",
 ];
+/// How long a supervisor may take to be gone once its work is done.
+const LEAVING: Duration = Duration::from_secs(5);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 /// Local configuration, in a deployment.
 const ETC: &str = "etc";
 
@@ -67,8 +71,18 @@ impl Systemd {
             let start = ["start", "--no-block", SUPERVISOR];
             return run("start the supervisor", "systemctl", &start);
         }
-        self.start_transient(SUPERVISOR, TRANSIENT_SUPERVISOR, arguments)
-            .or_else(|why| unless_active(SUPERVISOR, why))
+        // The one before it may have written the end down and not have left yet.
+        let until = Instant::now() + LEAVING;
+        loop {
+            let why = match self.start_transient(SUPERVISOR, TRANSIENT_SUPERVISOR, arguments) {
+                Ok(()) => return Ok(()),
+                Err(why) => why,
+            };
+            match unless_active(SUPERVISOR, why) {
+                Err(_) if Instant::now() < until => std::thread::sleep(LOOK),
+                result => return result,
+            }
+        }
     }
 }
 

@@ -16,6 +16,15 @@ confirm_timeout = \"8s\"
 activation_timeout = \"40s\"
 ";
 
+/// What is to go well may take its time.
+const UNHURRIED: &str = "[defaults]
+target_user = \"root\"
+connect_timeout = \"60s\"
+reconnect_timeout = \"60s\"
+confirm_timeout = \"120s\"
+activation_timeout = \"120s\"
+";
+
 /// The deployer takes its time before it confirms, so that it is lost before that.
 const PATIENT: &str = "[defaults.checks.patience]
 command = [\"sleep\", \"4\"]
@@ -23,7 +32,8 @@ timeout = \"30s\"
 ";
 
 fn fleet<'a>(stage: &'a Stage, host: &Actor, version: &str) -> Fleet<'a> {
-    Fleet::describe(stage, host.name(), QUICK, &[(host.name(), version)]).unwrap()
+    let hosts = [(host.name(), version)];
+    Fleet::describe(stage, host.name(), UNHURRIED, &hosts).unwrap()
 }
 
 #[test]
@@ -33,7 +43,7 @@ fn all_well_on_a_host_with_nothing_installed() {
     };
     let host = stage.host("bare", &HostOptions::default()).unwrap();
     let second = stage.build(&Toplevel::new("2")).unwrap();
-    let fleet = Fleet::describe(&stage, "bare", QUICK, &[("bare", &second)]).unwrap();
+    let fleet = Fleet::describe(&stage, "bare", UNHURRIED, &[("bare", &second)]).unwrap();
     let rollout = fleet.deploy("").unwrap();
     assert_eq!(rollout.code, Some(0), "{}", rollout.said);
     assert_eq!(rollout.end("bare"), "kept");
@@ -64,7 +74,9 @@ fn all_well_on_a_host_with_nothing_installed() {
 fn cut_off(stage: &Stage, name: &str, fault: Fault) {
     let host = stage.actor(name).unwrap();
     let version = stage.build(&installed(name).with(fault)).unwrap();
-    let rollout = fleet(stage, &host, &version).deploy("").unwrap();
+    let hosts = [(name, version.as_str())];
+    let cut = Fleet::describe(stage, name, QUICK, &hosts).unwrap();
+    let rollout = cut.deploy("").unwrap();
     assert!(!matches!(rollout.code, Some(0)), "{}", rollout.said);
     let end = rollout.end(name).to_owned();
     assert!(
@@ -99,7 +111,8 @@ fn the_deployer_is_cut_off_by_what_it_deploys() {
 fn at_work(stage: &Stage, fleet: &Fleet<'_>, terminal: bool) -> Child {
     let line = fleet.line("deploy");
     let line = if terminal {
-        format!("exec script -qec '{line}' /dev/null")
+        // Tests may run under `nohup`, which the deployer would inherit.
+        format!("exec env --default-signal=HUP script -qec '{line}' /dev/null")
     } else {
         line
     };
@@ -258,7 +271,7 @@ fn two_deployers_have_one_winner() {
         let deploy = |number: usize| {
             let hosts = [("wanted", versions[number].as_str())];
             let name = format!("wanted-{number}");
-            let fleet = Fleet::describe(&stage, &name, QUICK, &hosts).unwrap();
+            let fleet = Fleet::describe(&stage, &name, UNHURRIED, &hosts).unwrap();
             fleet.deploy("").unwrap()
         };
         let deployers = [0, 1].map(|number| scope.spawn(move || deploy(number)));

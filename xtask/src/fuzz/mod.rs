@@ -47,6 +47,9 @@ pub struct Fuzz {
     /// Seconds for each parser
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// Where chance begins; anew each time when not given
+    #[arg(long, default_value_t = 0)]
+    seed: u32,
     /// Only these parsers
     parsers: Vec<String>,
 }
@@ -60,10 +63,11 @@ struct Ran {
     failure: Option<String>,
 }
 
-/// A few seconds for each.
+/// A few seconds for each, and the same each time.
 pub fn in_ci() -> anyhow::Result<()> {
     run(&Fuzz {
         seconds: IN_CI,
+        seed: 1,
         parsers: Vec::new(),
     })
 }
@@ -90,7 +94,7 @@ pub fn run(options: &Fuzz) -> anyhow::Result<()> {
         loop {
             let next = waiting.lock().unwrap_or_else(|e| e.into_inner()).next();
             let Some(name) = next else { return Ok(()) };
-            let ran = one(&program, &dir, &name, options.seconds)?;
+            let ran = one(&program, &dir, &name, options)?;
             println!(
                 "{:<17} {:>9} runs, {:>5} places",
                 ran.name, ran.runs, ran.reached
@@ -138,7 +142,7 @@ fn build(root: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Runs one parser. What it finds is added to its corpus, what breaks it is kept.
-fn one(program: &Path, dir: &Path, name: &str, seconds: u64) -> anyhow::Result<Ran> {
+fn one(program: &Path, dir: &Path, name: &str, options: &Fuzz) -> anyhow::Result<Ran> {
     let (corpus, crashes) = (
         dir.join("corpus").join(name),
         dir.join("crashes").join(name),
@@ -149,7 +153,8 @@ fn one(program: &Path, dir: &Path, name: &str, seconds: u64) -> anyhow::Result<R
     let mut command = Command::new(program);
     command
         .env("BACKSTOP_FUZZ", name)
-        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-max_total_time={}", options.seconds))
+        .arg(format!("-seed={}", options.seed))
         .args(["-rss_limit_mb=1024", "-timeout=20", "-print_final_stats=1"])
         .arg(format!("-artifact_prefix={}/", crashes.display()))
         .arg(&corpus)

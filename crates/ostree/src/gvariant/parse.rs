@@ -255,7 +255,8 @@ fn number(word: &str, of: Option<&Type>) -> Option<Value> {
     let letter = match of {
         Some(Type::Byte) => return u8::try_from(wide()?).ok().map(Value::Byte),
         Some(Type::Number(letter)) => *letter,
-        None if word.contains('.') => b'd',
+        // Large ones are printed as `6e114`, and there are `inf` and `nan`.
+        None if !word.starts_with("0x") && wide().is_none() && word.parse::<f64>().is_ok() => b'd',
         None => b'i',
         Some(_) => return None,
     };
@@ -280,6 +281,8 @@ mod tests {
     fn texts_are_read_as_they_are_printed() {
         for text in [
             "true",
+            "6e114",
+            "-inf",
             "42",
             "uint64 42",
             "int16 -3",

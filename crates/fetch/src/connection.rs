@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ostree::{Checksum, Remote, check_ref_name};
+use ostree::{Checksum, Remote, Repo, check_ref_name};
 use reqwest::Client;
 use tokio::runtime::Runtime;
 
@@ -54,11 +54,12 @@ fn beginning(text: &str) -> String {
 }
 
 impl Connection {
-    /// Gets ready to talk to a remote; a list of mirrors is fetched now.
+    /// Gets ready to talk to a repository's remote, with the cookies that are kept for
+    /// it; a list of mirrors is fetched now.
     ///
     /// # Errors
     /// Settings that cannot be used; the list of mirrors cannot be had.
-    pub fn open(remote: &Remote, net: &NetOptions) -> Result<Self> {
+    pub fn open(repo: &Repo, remote: &Remote, net: &NetOptions) -> Result<Self> {
         if let Some(state) = remote.unconfigured_state() {
             return Err(Error::Unconfigured {
                 remote: remote.name().to_owned(),
@@ -71,6 +72,8 @@ impl Connection {
                 backend: backend.to_owned(),
             });
         }
+        let mut net = net.clone();
+        net.cookies.extend(repo.cookies(remote.name())?);
         let url = match &net.url {
             Some(url) => url,
             None => remote.url()?,
@@ -85,10 +88,10 @@ impl Connection {
         let encrypted = lists
             .iter()
             .any(|a| a.is_encrypted() || matches!(a, Address::MirrorList(_)));
-        let settings = ClientSettings::new(remote, net, encrypted)?;
+        let settings = ClientSettings::new(remote, &net, encrypted)?;
         let mut connection = Self {
             remote: remote.clone(),
-            net: net.clone(),
+            net,
             client: settings.build()?,
             settings,
             place: Place::Near(PathBuf::new()),

@@ -28,13 +28,7 @@ pub fn pull(
     verifier: &dyn Verifier,
     monitor: &dyn Monitor,
 ) -> Result<Pulled> {
-    let mut net = options.net.clone();
-    net.cookies.extend(repo.cookies(remote.name())?);
-    let connection = Connection::open(remote, &net)?;
-    let summary = match needs_summary(&connection, options) {
-        true => connection.summary(repo, verifier, options.older_summary, monitor)?,
-        false => None,
-    };
+    let (connection, summary) = reach(repo, remote, options, verifier, monitor)?;
     let plan = Plan {
         repo,
         connection: &connection,
@@ -78,13 +72,7 @@ pub fn preview_deltas(
     verifier: &dyn Verifier,
     monitor: &dyn Monitor,
 ) -> Result<DeltaPreview> {
-    let mut net = options.net.clone();
-    net.cookies.extend(repo.cookies(remote.name())?);
-    let connection = Connection::open(remote, &net)?;
-    let summary = match needs_summary(&connection, options) {
-        true => connection.summary(repo, verifier, options.older_summary, monitor)?,
-        false => None,
-    };
+    let (connection, summary) = reach(repo, remote, options, verifier, monitor)?;
     let plan = Plan {
         repo,
         connection: &connection,
@@ -97,6 +85,22 @@ pub fn preview_deltas(
     let found = delta::preview(&session, &connection, plan.summary);
     session.abandon();
     found
+}
+
+/// A remote within reach, and its summary where that is of use.
+fn reach(
+    repo: &Repo,
+    remote: &Remote,
+    options: &PullOptions,
+    verifier: &dyn Verifier,
+    monitor: &dyn Monitor,
+) -> Result<(Connection, Option<RemoteSummary>)> {
+    let connection = Connection::open(repo, remote, &options.net)?;
+    let summary = match needs_summary(&connection, options) {
+        true => connection.summary(repo, verifier, options.older_summary, monitor)?,
+        false => None,
+    };
+    Ok((connection, summary))
 }
 
 /// Whether the summary is of use: to know what refs mean where that is not seen at
@@ -134,7 +138,7 @@ pub fn resolve(
     if let Ok(commit) = rev.parse() {
         return Ok(commit);
     }
-    let connection = Connection::open(remote, &options.net)?;
+    let connection = Connection::open(repo, remote, &options.net)?;
     let summary = match connection.near() {
         Some(_) => None,
         None => connection.summary(repo, verifier, options.older_summary, monitor)?,

@@ -33,6 +33,27 @@ pub struct Command {
     pub run: fn(&mut Cx) -> anyhow::Result<()>,
 }
 
+impl Command {
+    /// One that works on a repository.
+    pub const fn on_repo(
+        name: &'static str,
+        summary: &'static str,
+        words: &'static str,
+        options: &'static [Opt],
+        run: fn(&mut Cx) -> anyhow::Result<()>,
+    ) -> Self {
+        let works = Works::OnRepo;
+        Self {
+            name,
+            summary,
+            words,
+            works,
+            options,
+            run,
+        }
+    }
+}
+
 /// A command, or several under one name.
 #[derive(Debug, Clone, Copy)]
 pub enum Node {

@@ -471,10 +471,8 @@ impl Pull<'_> {
             }
         }
         let file = self.from.open_file(&object.checksum)?;
-        match self.verify {
-            true => self.staging.copy_file(object.checksum, file, buffer),
-            false => self.staging.copy_trusted(object.checksum, file, buffer),
-        }
+        self.staging
+            .copy_file(object.checksum, file, self.verify, buffer)
     }
 
     /// Whether a file of the source is, as it lies there, what it would be here.

@@ -110,15 +110,8 @@ fn brief(host: &mut AnyHost, memory: &Memory, out: &mut Output) -> anyhow::Resul
         running,
         under_way: memory.state.open().cloned(),
     };
-    out.line(&format!(
-        "{}, running {}",
-        status.host,
-        out.tone(Tone::Strong, status.running.short())
-    ))?;
-    match &status.under_way {
-        Some(open) => out.line(&under_way(open, None, out))?,
-        None => out.line("No upgrade is under way.")?,
-    }
+    let open = status.under_way.as_ref();
+    heading((&status.host, "running", &status.running), open, None, out)?;
     out.json(&status)?;
     Ok(())
 }
@@ -188,15 +181,13 @@ fn known(knowledge: &Knowledge, version: &VersionId) -> String {
 
 fn print_nix(status: &NixStatus, known_of: &Knowledge, out: &mut Output) -> std::io::Result<()> {
     let overview = &status.overview;
-    out.line(&format!(
-        "{}, running {}",
-        status.host,
-        out.tone(Tone::Strong, status.running.short())
-    ))?;
-    match &status.under_way {
-        Some(open) => out.line(&under_way(open, status.attempts_left, out))?,
-        None => out.line("No upgrade is under way.")?,
-    }
+    let open = status.under_way.as_ref();
+    heading(
+        (&status.host, "running", &status.running),
+        open,
+        status.attempts_left,
+        out,
+    )?;
     out.line("")?;
     out.line(&format!("current  {}", overview.current))?;
     out.line(&format!("booted   {}", overview.booted))?;
@@ -255,15 +246,13 @@ fn print(status: &Status, out: &mut Output) -> std::io::Result<()> {
     } else {
         "running"
     };
-    out.line(&format!(
-        "{}, {does} {}",
-        status.host,
-        out.tone(Tone::Strong, status.running.short())
-    ))?;
-    match &status.under_way {
-        Some(open) => out.line(&under_way(open, status.attempts_left, out))?,
-        None => out.line("No upgrade is under way.")?,
-    }
+    let open = status.under_way.as_ref();
+    heading(
+        (&status.host, does, &status.running),
+        open,
+        status.attempts_left,
+        out,
+    )?;
     if !status.limits.is_empty() {
         out.line(&format!("It boots by {}, so:", status.loader))?;
     }
@@ -286,6 +275,21 @@ fn print(status: &Status, out: &mut Output) -> std::io::Result<()> {
         ]);
     }
     table.print(out)
+}
+
+/// The first two lines: which host does what with which version, and what is under way.
+fn heading(
+    (host, does, version): (&str, &str, &VersionId),
+    open: Option<&Open>,
+    attempts_left: Option<u8>,
+    out: &mut Output,
+) -> std::io::Result<()> {
+    let version = out.tone(Tone::Strong, version.short());
+    out.line(&format!("{host}, {does} {version}"))?;
+    match open {
+        Some(open) => out.line(&under_way(open, attempts_left, out)),
+        None => out.line("No upgrade is under way."),
+    }
 }
 
 /// What is under way, and what it waits for.

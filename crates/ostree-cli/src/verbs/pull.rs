@@ -195,10 +195,9 @@ pub fn connect(cx: &Cx, repo: &Repo, remote: &Remote) -> anyhow::Result<Connecti
     let net = NetOptions {
         summaries: summaries(cx),
         agent: version::AGENT.to_owned(),
-        cookies: repo.cookies(remote.name())?,
         ..NetOptions::default()
     };
-    Ok(Connection::open(remote, &net)?)
+    Ok(Connection::open(repo, remote, &net)?)
 }
 
 /// How the options want the network used.

@@ -267,7 +267,7 @@ impl<'r> PullSession<'r> {
             let copied = cache.open_file(&object.checksum).and_then(|file| {
                 self.check_mode(object, &file.header)?;
                 let buffer = &mut scratch.out;
-                self.staging.copy_file(object.checksum, file, buffer)
+                self.staging.copy_file(object.checksum, file, true, buffer)
             });
             match copied {
                 Ok(()) => {

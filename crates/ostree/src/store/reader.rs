@@ -98,56 +98,55 @@ impl FileObject {
         buffer: &mut Vec<u8>,
         sink: &mut dyn Write,
     ) -> Result<io::Result<()>> {
-        let (copied, found) = self.copy(checksum, buffer, sink)?;
-        let object = ObjectName::new(checksum, ObjectKind::File);
-        match copied.is_err() || found == checksum {
-            true => Ok(copied),
-            false => Err(Error::WrongDigest { object, found }),
-        }
+        let hasher = Some(digest_of(&self.header));
+        self.copy(checksum, hasher, buffer, sink)
     }
 
-    /// Copies the content as it is, whatever its digest.
+    /// The same, but only the length is checked.
     pub(crate) fn copy_trusted(
         self,
         checksum: Checksum,
         buffer: &mut Vec<u8>,
         sink: &mut dyn Write,
     ) -> Result<io::Result<()>> {
-        Ok(self.copy(checksum, buffer, sink)?.0)
+        self.copy(checksum, None, buffer, sink)
     }
 
-    /// Copies the content; answers its digest too.
     fn copy(
         mut self,
         checksum: Checksum,
+        mut hasher: Option<Hasher>,
         buffer: &mut Vec<u8>,
         sink: &mut dyn Write,
-    ) -> Result<(io::Result<()>, Checksum)> {
+    ) -> Result<io::Result<()>> {
         let object = ObjectName::new(checksum, ObjectKind::File);
-        let mut hasher = digest_of(&self.header);
+        let cut = || Error::Damaged {
+            object,
+            source: Malformed::Cut,
+        };
         let mut left = self.size;
         buffer.resize(PIECE, 0);
         loop {
             let len = match self.content.read(buffer) {
+                Ok(0) => break,
                 Ok(len) => len,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(source) => return Err(Error::Unreadable { object, source }),
             };
-            let cut = |source| Error::Damaged { object, source };
-            if len == 0 {
-                break;
+            left = left.checked_sub(len as u64).ok_or_else(cut)?;
+            if let Some(hasher) = &mut hasher {
+                hasher.update(&buffer[..len]);
             }
-            left = left
-                .checked_sub(len as u64)
-                .ok_or_else(|| cut(Malformed::Cut))?;
-            hasher.update(&buffer[..len]);
             if let Err(e) = sink.write_all(&buffer[..len]) {
-                return Ok((Err(e), hasher.finish()));
+                return Ok(Err(e));
             }
         }
-        match hasher.finish() {
-            found if left == 0 => Ok((Ok(()), found)),
-            found => Err(Error::WrongDigest { object, found }),
+        match hasher.map(|hasher| hasher.finish()) {
+            None if left > 0 => Err(cut()),
+            Some(found) if left > 0 || found != checksum => {
+                Err(Error::WrongDigest { object, found })
+            }
+            _ => Ok(Ok(())),
         }
     }
 }

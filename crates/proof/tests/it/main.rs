@@ -33,14 +33,7 @@ fn stage() -> Option<Stage> {
     if !packages::is_root() {
         lacks.push("root");
     }
-    if lacks.is_empty() {
-        return Some(Stage::set().unwrap());
-    }
-    let lacks = lacks.join(", ");
-    let must = std::env::var_os("BACKSTOP_REQUIRE_ALL").is_some_and(|v| v == "1");
-    assert!(!must, "needs {lacks}");
-    println!("skipped: needs {lacks}");
-    None
+    testing::nothing_lacks(&lacks).then(|| Stage::set().unwrap())
 }
 
 /// Tells scenes at the same time.

@@ -173,7 +173,7 @@ fn list(cx: &mut Context<'_>, name: &str, more: bool) -> anyhow::Result<()> {
     let repo = cx.open()?;
     let remote = repo.remote(name)?;
     let verifier = RemoteVerifier::new(&repo, &remote)?;
-    let connection = Connection::open(&remote, &NetOptions::default())?;
+    let connection = Connection::open(&repo, &remote, &NetOptions::default())?;
     let found = connection
         .summary(&repo, &verifier, false, &Silent)
         .with_context(|| format!("cannot read the summary of the remote {name}"))?;

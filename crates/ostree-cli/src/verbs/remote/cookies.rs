@@ -4,25 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ostree::Cookie;
 
-use crate::command::{Command, Works};
+use crate::command::Command;
 use crate::cx::Cx;
 use crate::{date, fail};
-
-const fn command(
-    name: &'static str,
-    summary: &'static str,
-    words: &'static str,
-    run: fn(&mut Cx) -> anyhow::Result<()>,
-) -> Command {
-    Command {
-        name,
-        summary,
-        words,
-        works: Works::OnRepo,
-        options: &[],
-        run,
-    }
-}
 
 /// The cookie that the words name; one without a value where `needed` are four.
 fn named(cx: &Cx, needed: usize) -> anyhow::Result<(String, Cookie)> {
@@ -37,20 +21,22 @@ fn named(cx: &Cx, needed: usize) -> anyhow::Result<(String, Cookie)> {
     Ok((words[0].clone(), cookie))
 }
 
-pub const ADD: Command = command(
+pub const ADD: Command = Command::on_repo(
     "add-cookie",
     "Send a cookie with each request",
     "NAME DOMAIN PATH COOKIE_NAME VALUE",
+    &[],
     |cx| {
         let (remote, cookie) = named(cx, 5)?;
         Ok(cx.repo()?.add_cookie(&remote, cookie)?)
     },
 );
 
-pub const DELETE: Command = command(
+pub const DELETE: Command = Command::on_repo(
     "delete-cookie",
     "Send a cookie no more",
     "NAME DOMAIN PATH COOKIE_NAME",
+    &[],
     |cx| {
         let (remote, cookie) = named(cx, 4)?;
         match cx.repo()?.delete_cookie(&remote, &cookie)? {
@@ -60,7 +46,7 @@ pub const DELETE: Command = command(
     },
 );
 
-pub const LIST: Command = command("list-cookies", "Show the cookies", "NAME", |cx| {
+pub const LIST: Command = Command::on_repo("list-cookies", "Show the cookies", "NAME", &[], |cx| {
     let remote = cx.word(0, "NAME must be specified")?;
     for cookie in cx.repo()?.cookies(&remote)? {
         writeln!(cx.out, "--")?;

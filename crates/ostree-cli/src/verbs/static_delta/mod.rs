@@ -5,8 +5,7 @@ use std::path::Path;
 use ostree::delta::{ApplyOptions, DeltaName};
 
 use super::signing;
-use crate::command::{Command, Node, Works};
-use crate::cx::Cx;
+use crate::command::{Command, Node};
 use crate::fail;
 use crate::options::value;
 
@@ -25,30 +24,13 @@ pub const ALL: &[Node] = &[
     Node::One(&REINDEX),
 ];
 
-const fn command(
-    name: &'static str,
-    summary: &'static str,
-    words: &'static str,
-    options: &'static [crate::options::Opt],
-    run: fn(&mut Cx) -> anyhow::Result<()>,
-) -> Command {
-    Command {
-        name,
-        summary,
-        words,
-        works: Works::OnRepo,
-        options,
-        run,
-    }
-}
-
 const KEYS: &[crate::options::Opt] = &[
     value("sign-type", "NAME", "What kind of key that is"),
     value("keys-file", "FILE", "Keys, one a line"),
     value("keys-dir", "DIR", "Keys in files"),
 ];
 
-const LIST: Command = command("list", "Name the deltas", "", &[], |cx| {
+const LIST: Command = Command::on_repo("list", "Name the deltas", "", &[], |cx| {
     let all = cx.repo()?.deltas()?;
     if all.is_empty() {
         return Ok(writeln!(cx.out, "(No static deltas)")?);
@@ -59,7 +41,7 @@ const LIST: Command = command("list", "Name the deltas", "", &[], |cx| {
     Ok(())
 });
 
-const DELETE: Command = command("delete", "Remove a delta", "[FROM-]TO", &[], |cx| {
+const DELETE: Command = Command::on_repo("delete", "Remove a delta", "[FROM-]TO", &[], |cx| {
     let name = cx.word(0, "DELTA must be specified")?;
     let repo = cx.repo()?;
     let delta: DeltaName = name.parse()?;
@@ -69,7 +51,7 @@ const DELETE: Command = command("delete", "Remove a delta", "[FROM-]TO", &[], |c
     Ok(repo.delete_delta(&delta)?)
 });
 
-const INDEXES: Command = command("indexes", "Name the indexes of deltas", "", &[], |cx| {
+const INDEXES: Command = Command::on_repo("indexes", "Name the indexes of deltas", "", &[], |cx| {
     let all = cx.repo()?.delta_indexes()?;
     if all.is_empty() {
         return Ok(writeln!(cx.out, "(No static deltas indexes)")?);
@@ -80,7 +62,7 @@ const INDEXES: Command = command("indexes", "Name the indexes of deltas", "", &[
     Ok(())
 });
 
-const REINDEX: Command = command(
+const REINDEX: Command = Command::on_repo(
     "reindex",
     "Bring the indexes of deltas up to date",
     "",
@@ -96,7 +78,7 @@ const REINDEX: Command = command(
     },
 );
 
-const APPLY: Command = command(
+const APPLY: Command = Command::on_repo(
     "apply-offline",
     "Apply a delta that is in files",
     "PATH [KEY…]",
@@ -122,7 +104,7 @@ const APPLY: Command = command(
     },
 );
 
-const VERIFY: Command = command(
+const VERIFY: Command = Command::on_repo(
     "verify",
     "Check who signed a delta",
     "STATIC-DELTA [KEY…]",

@@ -119,11 +119,17 @@ pub fn one_shot(id: &str) -> Vec<u8> {
     bytes
 }
 
-/// The entry that such a content names; `None` when it is none.
+/// The entry that such a content names; `None` when it is none. Without a zero at its
+/// end systemd-boot does not read it as it is written (252 drops the last letter).
 #[must_use]
 pub fn one_shot_id(bytes: &[u8]) -> Option<String> {
-    let units = bytes.get(4..)?.chunks_exact(2);
-    let units: Vec<u16> = units.map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
+    let (units, []) = bytes.get(4..)?.as_chunks::<2>() else {
+        return None;
+    };
+    let units: Vec<u16> = units.iter().copied().map(u16::from_le_bytes).collect();
+    let (0, units) = units.split_last()? else {
+        return None;
+    };
     let text = units.split(|unit| *unit == 0).next()?;
     String::from_utf16(text).ok().filter(|id| !id.is_empty())
 }
@@ -165,7 +171,14 @@ mod tests {
     fn the_variable_reads_back() {
         let id = entry_id(ConfigId::of(b"x"), None);
         assert_eq!(one_shot_id(&one_shot(&id)), Some(id));
-        for bad in [&b""[..], b"\x07\0\0", b"\x07\0\0\0", b"\x07\0\0\0\0\0"] {
+        let without_end = b"\x07\0\0\0a\0";
+        for bad in [
+            &b""[..],
+            b"\x07\0\0",
+            b"\x07\0\0\0",
+            b"\x07\0\0\0\0\0",
+            without_end,
+        ] {
             assert_eq!(one_shot_id(bad), None, "{bad:?}");
         }
     }

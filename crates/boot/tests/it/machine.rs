@@ -46,7 +46,8 @@ pub enum Firmware {
     Efi(Vec<u8>),
 }
 
-fn run(program: &str, args: &[&str]) {
+/// Runs a program that must do well.
+pub fn run(program: &str, args: &[&str]) {
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     let output = Command::new(program)
         .args(args)

@@ -7,11 +7,13 @@
 )]
 
 mod docs;
+mod efi_variables;
 mod fake_kernel;
 mod grub_emu;
 mod loader_states;
 mod machine;
 mod real_grub;
+mod real_systemd_boot;
 mod scripts;
 
 /// A file that nobody lists holds tests that never run.

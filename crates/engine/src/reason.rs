@@ -167,15 +167,8 @@ impl fmt::Display for Reason {
             ),
             Self::AttemptsUsedUp {
                 attempts,
-                boots_seen: 0,
-            } => write!(f, "all {attempts} boot attempts used up, none came up"),
-            Self::AttemptsUsedUp {
-                attempts,
                 boots_seen,
-            } => write!(
-                f,
-                "all {attempts} boot attempts used up, {boots_seen} came up but did not finish"
-            ),
+            } => used_up(f, *attempts, *boots_seen),
             Self::LoadFailed { error } => write!(f, "the boot loader could not load it: {error}"),
             Self::NotTried { running, .. } => {
                 write!(f, "the host came up in {} instead", running.short())
@@ -194,6 +187,19 @@ fn list(f: &mut fmt::Formatter<'_>, what: &str, failures: &[Failure]) -> fmt::Re
         write!(f, "{comma}{failure}")?;
     }
     Ok(())
+}
+
+/// Writes how the boots of a trial went.
+fn used_up(f: &mut fmt::Formatter<'_>, attempts: u8, seen: u8) -> fmt::Result {
+    match (attempts, seen) {
+        (1, 0) => f.write_str("its one boot attempt did not come up"),
+        (1, _) => f.write_str("its one boot attempt came up but did not finish"),
+        (_, 0) => write!(f, "all {attempts} boot attempts used up, none came up"),
+        _ => write!(
+            f,
+            "all {attempts} boot attempts used up, {seen} came up but did not finish"
+        ),
+    }
 }
 
 /// How a transaction ended.
@@ -248,6 +254,31 @@ impl fmt::Display for Outcome {
                 "STRANDED on {}: {reason}; choose an older entry at the boot menu",
                 running.short()
             ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn used_up_attempts_are_counted_as_people_do() {
+        for (attempts, boots_seen, expected) in [
+            (1, 0, "its one boot attempt did not come up"),
+            (1, 1, "its one boot attempt came up but did not finish"),
+            (3, 0, "all 3 boot attempts used up, none came up"),
+            (
+                3,
+                2,
+                "all 3 boot attempts used up, 2 came up but did not finish",
+            ),
+        ] {
+            let reason = Reason::AttemptsUsedUp {
+                attempts,
+                boots_seen,
+            };
+            assert_eq!(reason.to_string(), expected);
         }
     }
 }

@@ -121,6 +121,8 @@ const TRIED: Option<(End, usize)> = Some((End::Back("deadline"), 1));
 
 const FAILING: &str = "command = \"echo the shop is closed; exit 1\"\n";
 const ENDLESS: &str = "command = \"sleep infinity\"\ntimeout = \"1h\"\n";
+/// Never done.
+const STUCK: &str = "/bin/sleep infinity";
 /// systemd catches it, says so, and does nothing any more.
 const HANG: &str = "/bin/kill -SEGV 1";
 
@@ -229,10 +231,17 @@ pub const CASES: &[Case] = &[
     ),
     damaged(
         "stuck",
-        "boot stuck before sysinit.target (limit set to 20 s)",
-        Damage::StuckUnit("/bin/sleep infinity", "20s"),
+        "boot stuck before the upgrade is settled (limit set to 20 s)",
+        Damage::StuckUnit(STUCK, "20s"),
         "attempts-used-up",
         2,
+    ),
+    damaged(
+        "stuck-later",
+        "boot stuck before sysinit.target, after that (limit 5 min)",
+        Damage::EarlyUnit(STUCK),
+        "deadline",
+        1,
     ),
     damaged(
         "unhealthy",

@@ -56,7 +56,8 @@ pub enum Damage {
     NoInit,
     /// A unit of the version, run before `sysinit.target`: its command.
     EarlyUnit(&'static str),
-    /// As before, with the limit until the upgrade is settled set to this.
+    /// A unit that the upgrade's settling waits for, too, and the limit until it is
+    /// settled set to this.
     StuckUnit(&'static str, &'static str),
     /// A health check of the version: its file.
     Check(&'static str),
@@ -121,9 +122,9 @@ impl Damage {
                 0o755,
             ),
             Self::NoInit => disk.remove(&on.inside("usr/lib/systemd/systemd")),
-            Self::EarlyUnit(command) => early_unit(on, command),
+            Self::EarlyUnit(command) => early_unit(on, command, "sysinit.target"),
             Self::StuckUnit(command, limit) => {
-                early_unit(on, command)?;
+                early_unit(on, command, "sysinit.target backstop-settle.service")?;
                 sooner(on, limit)
             }
             Self::Check(text) => {
@@ -236,10 +237,10 @@ fn deployment_link(on: Target<'_>) -> Result<()> {
     on.disk.remove(link)
 }
 
-fn early_unit(on: Target<'_>, command: &str) -> Result<()> {
+fn early_unit(on: Target<'_>, command: &str, before: &str) -> Result<()> {
     let text = format!(
         "[Unit]\nDescription=Keep the boot from going on\nDefaultDependencies=no\n\
-         Before=sysinit.target\n[Service]\nType=oneshot\nTimeoutStartSec=infinity\n\
+         Before={before}\n[Service]\nType=oneshot\nTimeoutStartSec=infinity\n\
          ExecStart={command}\n"
     );
     let units = on.inside(UNITS);

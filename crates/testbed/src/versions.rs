@@ -73,10 +73,10 @@ pub fn derive(from: &Path, to: &Path, number: u32, recipe: Recipe) -> Result<()>
         Recipe::OwnInitramfs => {
             initramfs::extend(to, "etc/testbed-version", &format!("{number}\n"))
         }
-        // What runs before the root filesystem is looked for.
+        // What runs before the root filesystem is mounted; its directory is there.
         Recipe::StuckInInitramfs => initramfs::extend(
             to,
-            "scripts/init-premount/ORDER",
+            "scripts/local-premount/ORDER",
             "echo 'the initramfs waits for ever' >/dev/console\nwhile :; do sleep 60; done\n",
         ),
         Recipe::Configured => configure(to, &format!("# version {number}\n")),

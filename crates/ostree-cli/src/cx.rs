@@ -88,7 +88,10 @@ impl Cx<'_> {
     /// That there is none.
     pub fn repo_or_host(&self) -> anyhow::Result<Repo> {
         match self.given.value("sysroot") {
-            Some(root) => self.open(&Path::new(root).join("ostree/repo")),
+            Some(root) => {
+                let root = Path::new(root);
+                Ok(self.open(&root.join("ostree/repo"))?.of_system(root))
+            }
             None => self.repo(),
         }
     }

@@ -11,6 +11,9 @@ use durable::{Doing, FileKind};
 use crate::keyfile::{KeyFile, with_key, without_group};
 use crate::{Error, Repo, Result, check_ref_name};
 
+/// Where the repository of the system that runs is.
+const HOST_REPO: &str = "/sysroot/ostree/repo";
+
 /// Another repository, by name, and how to get at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
@@ -195,10 +198,9 @@ impl Repo {
     /// of `/etc/ostree/remotes.d` for a system's own repository.
     fn remote_files(&self) -> Result<Vec<PathBuf>> {
         let mut files = vec![self.path().join("config")];
-        let Some(root) = self.system_root() else {
+        let Some(dir) = self.remotes_dir() else {
             return Ok(files);
         };
-        let dir = root.join("etc/ostree/remotes.d");
         let entries = match self.fs().read_dir(&dir) {
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound) => return Ok(files),
             other => other.doing("list", &dir)?,
@@ -212,12 +214,32 @@ impl Repo {
 
     /// The root of the system whose own repository this is.
     fn system_root(&self) -> Option<&Path> {
-        self.path()
-            .strip_prefix("/sysroot/ostree/repo")
-            .or_else(|_| self.path().strip_prefix("/ostree/repo"))
-            .ok()
-            .filter(|rest| rest.as_os_str().is_empty())
-            .map(|_| Path::new("/"))
+        let own = [HOST_REPO, "/ostree/repo"].map(Path::new);
+        let here = || own.contains(&self.path()).then_some(Path::new("/"));
+        self.system().or_else(here)
+    }
+
+    /// The directory of the system's own remotes. A root that holds the repository
+    /// itself has none: its deployments do, each in its `/etc`.
+    fn remotes_dir(&self) -> Option<PathBuf> {
+        let root = self.system_root()?;
+        let is_deployment = self.fs().metadata(&root.join("sysroot")).is_ok();
+        is_deployment.then(|| root.join("etc/ostree/remotes.d"))
+    }
+
+    /// The file that a new remote is written to, and what is in it.
+    fn file_for(&self, remote: &Remote) -> Result<(PathBuf, String)> {
+        let wanted = self.config_value("core", "add-remotes-config-dir")?;
+        let in_config = wanted.is_some_and(|v| matches!(v.as_str(), "false" | "0"));
+        let Some(dir) = self.remotes_dir().filter(|_| !in_config) else {
+            return self.config_text();
+        };
+        durable::create_dir_all(self.fs(), &dir, 0o755)?;
+        let path = dir.join(format!("{}.conf", remote.name));
+        match durable::read_to_string(self.fs(), &path) {
+            Err(e) if e.source.kind() == io::ErrorKind::NotFound => Ok((path, String::new())),
+            other => Ok((path, other?)),
+        }
     }
 
     /// Every remote with the file that holds it; the first of a name counts.
@@ -270,14 +292,16 @@ impl Repo {
             .ok_or_else(|| Error::NoRemote(name.to_owned()))
     }
 
-    /// Writes a remote into the `config` file; answers whether anything changed.
+    /// Writes a remote into the `config` file, or, for a system's own repository, into
+    /// a file of its own in that system's `/etc/ostree/remotes.d` (unless
+    /// `core.add-remotes-config-dir` is false); answers whether anything changed.
     ///
     /// # Errors
     /// The disk's, or that there is one of the name already.
     pub fn add_remote(&self, remote: &Remote, if_exists: IfExists) -> Result<bool> {
         let known = self.remotes_with_files()?;
         let known = known.iter().find(|(known, _)| known.name == remote.name);
-        let (path, mut text) = self.config_text()?;
+        let (path, mut text) = self.file_for(remote)?;
         match (known, if_exists) {
             (Some(_), IfExists::Keep) => return Ok(false),
             (Some((_, file)), IfExists::Fail) => {
@@ -326,6 +350,11 @@ impl Repo {
     fn remove_remote(&self, name: &str, file: &Path) -> Result<()> {
         let text = durable::read_to_string(self.fs(), file)?;
         let text = without_group(&text, &Remote::named(name)?.group());
+        if text.is_empty() && file.file_name() != Some("config".as_ref()) {
+            self.remove(file)?;
+            let dir = file.parent().unwrap_or(self.path());
+            return Ok(self.fs().sync_dir(dir).doing("sync", dir)?);
+        }
         Ok(durable::publish_file(
             self.fs(),
             file,

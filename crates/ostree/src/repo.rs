@@ -18,6 +18,7 @@ pub struct Repo {
     path: PathBuf,
     config: Config,
     parent: Option<Arc<Repo>>,
+    system: Option<PathBuf>,
 }
 
 /// How many repositories may stand behind one another.
@@ -114,12 +115,26 @@ impl Repo {
             path: path.to_owned(),
             config,
             parent,
+            system: None,
         })
     }
 
     /// The repository whose objects and refs are seen as if they were here.
     pub(crate) fn parent(&self) -> Option<&Repo> {
         self.parent.as_deref()
+    }
+
+    /// The same repository, as the own one of the system whose root this is: what is in
+    /// its `/etc` counts.
+    #[must_use]
+    pub fn of_system(self, root: &Path) -> Self {
+        let system = Some(root.to_owned());
+        Self { system, ..self }
+    }
+
+    /// The root of the system that it was said to belong to.
+    pub(crate) fn system(&self) -> Option<&Path> {
+        self.system.as_deref()
     }
 
     /// The same repository, written to without any sync. What is written may be lost

@@ -57,6 +57,16 @@ pub fn freeze_and_thaw(fd: impl AsFd, limit: Duration) -> io::Result<()> {
     result
 }
 
+/// What [`freeze_and_thaw`] does should this process die in between, tried out:
+/// everything but the freezing. Answers whether the child has thawed.
+///
+/// # Errors
+/// Why the child could not be started.
+pub fn rehearse_thaw(fd: impl AsFd, limit: Duration) -> io::Result<bool> {
+    let watchdog = Watchdog::start(fd.as_fd().as_raw_fd(), limit)?;
+    Ok(watchdog.abandon())
+}
+
 #[expect(unsafe_code, reason = "ioctl with no typed wrapper in rustix")]
 fn freeze(fd: impl AsFd) -> io::Result<()> {
     // SAFETY: FIFREEZE ignores its argument and touches no memory of ours.

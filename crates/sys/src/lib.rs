@@ -5,6 +5,6 @@ mod lock;
 mod session;
 mod watchdog;
 
-pub use journal::{checkpoint_ext4, freeze_and_thaw};
+pub use journal::{checkpoint_ext4, freeze_and_thaw, rehearse_thaw};
 pub use lock::lock_description;
 pub use session::new_session;

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::journal::FITHAW;
 
+/// What the child ends with when it has thawed.
+const THAWED: i32 = 1;
+
 /// A child that waits for word from this process; without it, it thaws.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
@@ -30,17 +33,23 @@ impl Watchdog {
     }
 
     /// Tells the child that all is well, and waits for it to end.
-    #[expect(unsafe_code, reason = "waiting for one child without a Child")]
     pub(crate) fn stop(mut self) {
         // If the child is gone already, there is nobody to tell.
         let _ = self.word.write_all(b".");
+        self.abandon();
+    }
+
+    /// Leaves without a word, as a process that dies does, and waits for the child to
+    /// end; answers whether it thawed.
+    #[expect(unsafe_code, reason = "waiting for one child without a Child")]
+    pub(crate) fn abandon(self) -> bool {
         drop(self.word);
         let mut status = 0;
         loop {
             // SAFETY: `status` outlives the call; the child is ours.
             let waited = unsafe { libc::waitpid(self.pid, &raw mut status, 0) };
             if waited != -1 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-                return;
+                return libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == THAWED;
             }
         }
     }
@@ -70,7 +79,7 @@ fn watch(reader: &PipeReader, writer: &PipeWriter, frozen: RawFd, limit: i32) ->
         if !all_well {
             libc::ioctl(frozen, FITHAW as libc::Ioctl, 0);
         }
-        libc::_exit(0)
+        libc::_exit(if all_well { 0 } else { THAWED })
     }
 }
 
@@ -88,5 +97,15 @@ mod tests {
         let watchdog = Watchdog::start(file.as_raw_fd(), Duration::from_secs(60)).unwrap();
         watchdog.stop();
         assert!(started.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn the_child_thaws_only_when_not_told() {
+        let file = File::open("/dev/null").unwrap();
+        let start = || Watchdog::start(file.as_raw_fd(), Duration::from_secs(60)).unwrap();
+        assert!(start().abandon());
+        let mut told = start();
+        told.word.write_all(b".").unwrap();
+        assert!(!told.abandon());
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use durable::{Fs, LockMode, RealFs};
 use monitor::Silent;
 use ostree::{
-    ChangeKind, CheckoutOptions, CommitOptions, Error, FsckOptions, Links, PruneOptions, PullFiles,
-    PullOptions, Repo, RepoMode,
+    ChangeKind, CheckoutOptions, CommitOptions, Error, FsckOptions, IfExists, Links, PruneOptions,
+    PullFiles, PullOptions, Repo, RepoMode,
 };
 
 use crate::sandbox::{Sandbox, assert_same_trees, commit, have_ostree, is_root, write};
@@ -456,4 +456,40 @@ fn a_commit_of_a_checkout_is_the_same_tree() {
         let trees = [first, second].map(|c| repo.load_commit(&c).unwrap().content_checksum());
         assert_eq!(trees[0], trees[1]);
     }
+}
+
+#[test]
+fn remotes_of_a_deployment() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("root/ostree/repo", RepoMode::Bare);
+    let (physical, deployment) = (sandbox.path("root"), sandbox.path("deployment"));
+    fs::create_dir_all(deployment.join("sysroot")).unwrap();
+    let config = || fs::read_to_string(repo.path().join("config")).unwrap();
+    let add = |repo: &Repo, name, url| {
+        let remote = ostree::Remote::new(name, url).unwrap();
+        repo.add_remote(&remote, IfExists::Replace).unwrap();
+        repo.remote(name).unwrap().url().unwrap().to_owned()
+    };
+    // The root that holds the repository has no /etc of its own.
+    add(&repo.clone().of_system(&physical), "a", "http://a");
+    assert!(config().contains("http://a") && !physical.join("etc").exists());
+
+    let own = repo.clone().of_system(&deployment);
+    let file = deployment.join("etc/ostree/remotes.d/b.conf");
+    assert_eq!(add(&own, "b", "http://b"), "http://b");
+    assert_eq!(
+        fs::read_to_string(&file).unwrap(),
+        "[remote \"b\"]\nurl=http://b\n"
+    );
+    assert!(!config().contains("http://b") && repo.remote("b").is_err());
+    // It goes where new ones go, and is then nowhere else.
+    assert_eq!(add(&own, "a", "http://a2"), "http://a2");
+    assert!(!config().contains("http://a"));
+    assert_eq!(add(&own, "b", "http://b2"), "http://b2");
+    assert!(own.delete_remote("b").unwrap() && !file.exists());
+
+    let (group, key) = ("core", "add-remotes-config-dir");
+    own.set_config(group, key, Some("false")).unwrap();
+    add(&own, "c", "http://c");
+    assert!(config().contains("http://c"));
 }

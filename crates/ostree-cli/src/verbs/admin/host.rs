@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use boot::KernelArgs;
 use durable::RealFs;
@@ -89,8 +90,29 @@ pub struct Wanted {
     pub merge: Option<Deployment>,
 }
 
+/// How long the rehearsal of a thaw may take.
+const REHEARSAL: Duration = Duration::from_secs(10);
+
+/// Where the environment asks for it (`OSTREE_SYSROOT_DEBUG`), a freeze of `/boot` whose
+/// process dies is rehearsed instead of deploying.
+fn rehearse_thaw(cx: &mut Cx, host: &Sysroot) -> anyhow::Result<()> {
+    let asked = std::env::var("OSTREE_SYSROOT_DEBUG").unwrap_or_default();
+    if !asked
+        .split([',', ';', ':', ' '])
+        .any(|w| w == "test-fifreeze")
+    {
+        return Ok(());
+    }
+    let boot = std::fs::File::open(host.path().join("boot"))?;
+    if sys::rehearse_thaw(boot, REHEARSAL)? {
+        writeln!(cx.err, "fifreeze watchdog was run")?;
+    }
+    fail("During fsfreeze-thaw: aborting due to test-fifreeze")
+}
+
 /// Checks a version out, puts it in the boot order, and removes what is old.
 pub fn deploy(cx: &mut Cx, host: &Sysroot, wanted: Wanted, keep: Keep) -> anyhow::Result<()> {
+    rehearse_thaw(cx, host)?;
     let merge = wanted.merge.as_ref().map(|d| d.id.clone());
     let request = StageRequest {
         stateroot: wanted.stateroot.clone(),

@@ -348,11 +348,13 @@ pub const CASES: &[Case] = &[
     Case {
         on: GRUB,
         ..damaged(
+            // GRUB finds what it pointed to; the rollback does not, and reboots until the
+            // attempts are used up.
             "loader-link",
-            "boot/loader missing",
+            "boot/loader missing, and nobody confirms",
             Damage::LoaderLink,
-            "not-tried",
-            0,
+            "deadline",
+            2,
         )
     },
 ];

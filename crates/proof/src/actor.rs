@@ -7,7 +7,7 @@ use serde_json::Value;
 use testbed::nixos::NixHost;
 
 /// How long anything may take on a machine that has much else to do.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 /// How often is looked.
 const POLL: Duration = Duration::from_millis(100);
 

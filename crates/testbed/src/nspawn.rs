@@ -3,12 +3,15 @@
 //! There is no kernel and no boot loader: the caller decides what starts, by
 //! `Sysroot::simulate_boot`, and starts the next boot when one ends.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 
 use crate::console::Console;
 use crate::error::Doing;
@@ -235,27 +238,21 @@ impl Container {
 
     fn find_leader(&self) -> Option<u32> {
         let parent = self.child.id();
-        let ours = |pid: u32| {
+        let is_child = |pid: &u32| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
             // The name may hold blanks; the parent is the second word after it.
             let after = stat.rsplit_once(')')?.1;
-            (after.split_whitespace().nth(1)? == parent.to_string()).then_some(pid)
+            Some(after.split_whitespace().nth(1)? == parent.to_string())
         };
-        fs::read_dir("/proc")
-            .ok()?
-            .flatten()
-            .filter_map(|e| e.file_name().to_str()?.parse().ok())
-            .find_map(ours)
+        processes().find(|pid| is_child(pid) == Some(true))
     }
 
     /// Ends it at once, without a word to what runs inside.
     pub fn kill(&mut self) {
         // Its PID 1 first: with it goes everything inside.
         if let (Ok(None), Some(pid)) = (self.child.try_wait(), self.leader()) {
-            let raw = rustix::process::Pid::from_raw(pid.cast_signed());
-            let kill = rustix::process::Signal::KILL;
-            // It may be gone already.
-            let _ = raw.map(|p| rustix::process::kill_process(p, kill));
+            stop_all(pid);
+            signal(pid, Signal::KILL);
             // The kernel lets it go last of all that is inside.
             until(|| ended(pid));
         }
@@ -303,13 +300,44 @@ pub(crate) fn output_of(command: &mut Command) -> Result<Output> {
                 Ok(output) => return output.map_err(start),
                 // systemd stops everything for a moment while it shuts down,
                 // `nsenter` stops with what it runs, and nobody wakes it.
-                Err(_) => drop(rustix::process::kill_process(
-                    pid,
-                    rustix::process::Signal::CONT,
-                )),
+                Err(_) => drop(rustix::process::kill_process(pid, Signal::CONT)),
             }
         }
     })
+}
+
+/// All processes of this machine.
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|e| e.file_name().to_str()?.parse().ok())
+}
+
+/// Sends a process a signal; it may be gone already.
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// Lets nothing inside go on. A PID 1 that is killed loses its sockets before all others
+/// are killed: nobody may see that, and write down what no power cut lets anybody see.
+fn stop_all(leader: u32) {
+    let inside = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let own = inside(std::process::id());
+    let Some(namespace) = inside(leader).filter(|it| Some(it) != own.as_ref()) else {
+        return;
+    };
+    let mut stopped = BTreeSet::new();
+    loop {
+        let new: Vec<u32> = processes()
+            .filter(|pid| !stopped.contains(pid) && inside(*pid).as_ref() == Some(&namespace))
+            .collect();
+        if new.is_empty() {
+            return;
+        }
+        new.iter().for_each(|pid| signal(*pid, Signal::STOP));
+        stopped.extend(new);
+    }
 }
 
 /// Whether a process is no more, or only waits for its parent to notice.

@@ -24,10 +24,10 @@ TimeoutStopSec=1
 fn begin(stage: &Stage, name: &str, version: &Toplevel, options: &str) -> (Actor, String) {
     let host = stage.actor(name).unwrap();
     let version = stage.bring_version(version, &host).unwrap();
-    host.tries(&format!(
+    let (_, said) = host.tries(&format!(
         "backstop switch {version} --boot --detach {options}"
     ));
-    host.wait_until("the reboot", || host.boots() >= 2);
+    host.wait_until(&format!("the reboot, after: {said}"), || host.boots() >= 2);
     (host, version)
 }
 

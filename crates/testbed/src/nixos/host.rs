@@ -15,7 +15,7 @@ use crate::{Error, Result, program};
 /// How often it is looked at.
 const POLL: Duration = Duration::from_millis(30);
 /// How long a boot may take, on a machine that has much else to do.
-const BOOT: Duration = Duration::from_secs(120);
+const BOOT: Duration = Duration::from_secs(300);
 /// What commands on a host find.
 const PATH: &str = "PATH=/opt/bin:/run/current-system/sw/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Where the program under test is, if it is installed.

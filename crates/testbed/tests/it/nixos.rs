@@ -35,6 +35,7 @@ fn a_host_imitates_nixos() {
     exit_codes(&site, &host);
     versions_cut_the_way_to_it(&site, &host);
     it_boots_its_default(&site, &host);
+    its_power_goes_all_at_once(&host);
 }
 
 fn it_is_reached_and_serves(site: &Site, host: &NixHost) {
@@ -152,6 +153,28 @@ fn it_boots_its_default(site: &Site, host: &NixHost) {
     assert_eq!(site.ssh(host, "true").unwrap().status.code(), Some(255));
     site.cable(host, true).unwrap();
     until("ssh", || site.ssh(host, "true").unwrap().status.success());
+}
+
+/// Nothing on the host may live on without its PID 1, and write down what it saw.
+fn its_power_goes_all_at_once(host: &NixHost) {
+    let witness =
+        "while systemctl is-active --quiet app; do :; done; echo lived on >/var/tmp/witness-$1";
+    for _ in 0..4 {
+        for n in 1..=4 {
+            host.run(&format!(
+                "systemd-run --quiet --collect /bin/sh -c '{witness}' sh {n}"
+            ))
+            .unwrap();
+        }
+        let boots = host.boots();
+        host.power_off();
+        for n in 1..=4 {
+            let word = host.root().join(format!("var/tmp/witness-{n}"));
+            assert!(!word.exists(), "a process outlived PID 1");
+        }
+        host.power_on().unwrap();
+        host.wait_for_boot(boots + 1).unwrap();
+    }
 }
 
 #[track_caller]

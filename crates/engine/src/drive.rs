@@ -184,7 +184,7 @@ impl Driver<'_> {
 
     /// Does what is to be done, effect by effect, until the world must move.
     fn work(&mut self, first: Recorded, _work: Work) -> Result<Pause, DriveError> {
-        let mut recorded = first;
+        let mut recorded = self.still_so(first)?;
         loop {
             let result = match self.act(&recorded)? {
                 Some(event) => self.record(event),
@@ -200,6 +200,17 @@ impl Driver<'_> {
                 result => result?,
             };
         }
+    }
+
+    /// A step that is still to be done: while the right to work was waited for, whoever
+    /// had it may have done it, and gone on.
+    fn still_so(&mut self, recorded: Recorded) -> Result<Recorded, DriveError> {
+        let step = &recorded.step;
+        let moved = |memory: Memory| memory.state != step.state;
+        if step.outcome.is_none() && self.journal.load().is_ok_and(moved) {
+            return self.look_again();
+        }
+        Ok(recorded)
     }
 
     /// Goes on from what the journal says.

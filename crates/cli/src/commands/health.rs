@@ -1,6 +1,6 @@
 //! `backstop health`: at the end of boot.
 
-use engine::{Open, Pause, Scope, TrialKind};
+use engine::{Open, Pause, Phase, Scope, TrialKind};
 
 use crate::args::Global;
 use crate::exit::Ended;
@@ -16,13 +16,11 @@ pub fn run(global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
     if session.journal.load()?.state.tx().is_none() {
         return super::check::report(&session, health::Stage::Boot, global, out);
     }
-    // A live trial that starts this unit has its own supervisor for the checks.
     let now = session.host.as_host().now().map_err(as_anyhow)?;
     let state = session.journal.load()?.state;
-    let live = |open: &Open| open.transaction.request.kind == TrialKind::Live;
     if state
         .open()
-        .is_some_and(|open| live(open) && open.boot == now.boot)
+        .is_some_and(|open| open.boot == now.boot && has_supervisor(open))
     {
         return Ok(Ended::Done);
     }
@@ -34,4 +32,20 @@ pub fn run(global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
         Pause::Idle(_) | Pause::Ready | Pause::AwaitingBoot => Ended::Done,
         _ => Ended::Unhealthy,
     })
+}
+
+/// Whether an upgrade that was asked for in this boot is its supervisor's: a live trial
+/// that starts this unit, or a boot trial before its reboot. This unit may run as late as
+/// that on a host that came up just now.
+fn has_supervisor(open: &Open) -> bool {
+    let live = open.transaction.request.kind == TrialKind::Live;
+    let prepared = matches!(
+        open.phase,
+        Phase::Requested
+            | Phase::Staged
+            | Phase::Ready { .. }
+            | Phase::Activating { .. }
+            | Phase::AwaitingBoot { .. }
+    );
+    live || prepared
 }

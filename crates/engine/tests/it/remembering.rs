@@ -262,6 +262,45 @@ fn one_process_works_and_the_others_leave_it_to_it() {
     assert_eq!(host.active.as_str(), "v1");
 }
 
+/// Whoever waits for the right to work finds that all is done, and must not do it once
+/// more: a timer that it armed now would never be stopped.
+#[test]
+fn what_was_done_while_it_was_waited_for_is_not_done_again() {
+    let fs = SimFs::new();
+    let mut host = Simulated::new();
+    drive(&fs, &mut host, Scope::All, |d| d.request(live("v2"))).unwrap();
+    let tx = engine::TxId(1);
+    let (tell, told) = std::sync::mpsc::channel();
+    let disk = fs.clone();
+    host.meanwhile.0 = Some(Box::new(move || {
+        let journal = Journal::new(Arc::new(disk.clone()), Path::new(DIR));
+        let waits = std::thread::spawn(move || {
+            let (mut other, by) = (Simulated::new(), "bob".to_owned());
+            drive(&disk, &mut other, Scope::All, |d| {
+                d.patience = Duration::from_secs(100);
+                d.feed(Event::Aborted { tx, by })
+            })
+            .unwrap();
+            other.timers
+        });
+        let stopped = |records: Vec<Record>| records.iter().any(|r| r.event.name() == "stopped");
+        while !journal.records().is_ok_and(stopped) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        tell.send(waits).unwrap();
+    }));
+    let (reboot, baseline) = (false, None);
+    let go = Event::GoAhead {
+        tx,
+        reboot,
+        baseline,
+    };
+    drive(&fs, &mut host, Scope::All, |d| d.feed(go)).unwrap();
+    let armed = told.recv().unwrap().join().unwrap();
+    assert_eq!(armed, []);
+    assert_eq!(host.timers, []);
+}
+
 #[test]
 fn a_torn_tail_is_cut_off_by_the_next_record() {
     let dir = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | [`publish_file`] | the old file or the new one, whole |
 //! | [`publish_symlink`] | the old target or the new one |
-//! | [`switch_symlink`] | the same, even to a boot loader that replays no journal |
+//! | [`switch_symlink`], [`switch_file`] | the same, even to a boot loader that replays no journal |
 //! | [`overwrite_in_place`] | each 512-byte sector old or new; the length never changes |
 //! | [`append_record`] | all earlier bytes; the new ones whole, cut, or absent |
 //! | [`rename_and_sync`] | the old name or the new one |
@@ -34,7 +34,7 @@ pub use fs::{
 pub use moves::{
     append_record, create_dir_all, is_leftover, make_sure, overwrite_in_place, publish_file,
     publish_symlink, read, read_bounded, read_to_string, remove_leftovers, remove_tree,
-    rename_and_sync, switch_symlink,
+    rename_and_sync, switch_file, switch_symlink,
 };
 pub use real::RealFs;
 pub use unsynced::Unsynced;

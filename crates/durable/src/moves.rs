@@ -123,18 +123,39 @@ pub fn publish_symlink(fs: &dyn Fs, target: &Path, path: &Path) -> Result<()> {
 /// # Errors
 /// What failed; `path` is as it was unless what failed came after the switch.
 pub fn switch_symlink(fs: &dyn Fs, target: &Path, path: &Path) -> Result<()> {
-    let dir = parent(path);
     let (tmp, ()) = under_new_name(path, |tmp| fs.symlink(target, tmp))
         .doing("create a symlink beside", path)?;
+    switch(fs, &tmp, path)
+}
+
+/// The same for a file, or for a symlink that becomes one: whoever replays no journal
+/// reads what was there or these bytes.
+///
+/// # Errors
+/// What failed; `path` is as it was unless what failed came after the switch.
+pub fn switch_file(fs: &dyn Fs, path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let (tmp, mut file) =
+        under_new_name(path, |tmp| fs.create(tmp, mode)).doing("create a file beside", path)?;
+    let written = file.write_all(bytes).doing("write", &tmp);
+    if let Err(e) = written.and_then(|()| file.sync().doing("sync", &tmp)) {
+        let _ = fs.remove_file(&tmp);
+        return Err(e);
+    }
+    switch(fs, &tmp, path)
+}
+
+/// Gives what is at `tmp` the name `path`, between two checkpoints.
+fn switch(fs: &dyn Fs, tmp: &Path, path: &Path) -> Result<()> {
+    let dir = parent(path);
     let old = dir.join(with_affixes(path, ".old"));
     let switched = (|| {
         fs.checkpoint(dir).doing("checkpoint", dir)?;
         remove_if_there(fs, &old)?;
         keep(fs, path, &old)?;
-        fs.rename(&tmp, path).doing("replace", path)
+        fs.rename(tmp, path).doing("replace", path)
     })();
     if let Err(e) = switched {
-        let _ = fs.remove_file(&tmp);
+        let _ = fs.remove_file(tmp);
         return Err(e);
     }
     fs.checkpoint(dir).doing("checkpoint", dir)?;

@@ -199,13 +199,15 @@ impl ImageHost {
 
     /// Publishes anew what another program published, such as `ostree admin deploy`, in
     /// its order: its boot entries have no script for the boot loader, and without one
-    /// the host would not boot. Answers whether there was anything to do.
+    /// the host would not boot. A host that was not taken over is left to that program.
+    /// Answers whether there was anything to do.
     ///
     /// # Errors
     /// The disk's.
     pub fn republish(&self, monitor: &dyn Monitor) -> Result<bool> {
         let published = self.sysroot.published()?;
-        if published.config.is_some() || published.order.good.is_empty() {
+        let theirs = published.config.is_none() && self.sysroot.is_managed();
+        if !theirs || published.order.good.is_empty() {
             return Ok(false);
         }
         self.sysroot.publish(&published.order, monitor)?;

@@ -9,6 +9,7 @@
 //! [`Sysroot::stage`] checks it out and merges `/etc`; [`Sysroot::publish`] puts
 //! it in the boot order, or on trial, by one rename.
 
+mod adoption;
 mod boot_dir;
 mod bootloader;
 mod cleanup;
@@ -32,6 +33,7 @@ mod stage;
 mod state;
 mod sysroot;
 
+pub use adoption::{Adoption, AdoptionStep, kept_config};
 pub use boot::KernelArgs;
 pub use cleanup::CleanupReport;
 pub use deployment::{Deployment, DeploymentId, NotADeployment, Standing};

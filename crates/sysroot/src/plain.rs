@@ -65,6 +65,15 @@ impl Sysroot {
                 "backstop decides what boots here: use `backstop upgrade` and its like",
             ));
         }
+        self.switch_plain(order, monitor)
+    }
+
+    /// The same, whosever the host is.
+    pub(crate) fn switch_plain(
+        &self,
+        order: &PlainOrder,
+        monitor: &dyn Monitor,
+    ) -> Result<PlainSwitch> {
         let _lock = self.lock()?;
         let current = self.boot_version()?;
         self.settle_switch()?;

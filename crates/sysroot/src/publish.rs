@@ -11,7 +11,7 @@
 
 use std::path::Path;
 
-use boot::grub::{PublishedFile, published_files};
+use boot::grub::{PUBLISHED_NAME, PublishedFile, published_files};
 use boot::{BlsEntry, BootConfig, ConfigId, Entry, KernelArgs, StateSector, Trial};
 use durable::{Doing, Fs};
 use monitor::{Monitor, Progress, Unit};
@@ -23,6 +23,8 @@ use crate::state::Loader;
 use crate::sysroot::Sysroot;
 use crate::{Error, Result};
 
+/// What the script is called until it is whole.
+const HIDDEN_NAME: &str = ".backstop.cfg.new";
 /// The key of a boot entry that holds its standing, for people who read it.
 const STANDING_KEY: &str = "x-backstop-standing";
 
@@ -52,6 +54,7 @@ impl Sysroot {
         monitor: &dyn Monitor,
     ) -> Result<ConfigId> {
         order.check()?;
+        self.check_taken_over()?;
         let _lock = self.lock()?;
         self.check_attempts(order)?;
         let order = &self.without_unbootable(order, monitor)?;
@@ -73,7 +76,8 @@ impl Sysroot {
             config: Some(config.id()),
             order: order.clone(),
         };
-        self.write_loader(version, &published, &planned, &config)?;
+        let hidden = !self.has_script()?;
+        self.write_loader(version, &published, &planned, &config, hidden)?;
         if let Err(e) = self.write_refs(version, &planned) {
             // A damaged repository must not stand in the way of going back.
             monitor.note(&format!("cannot keep the commits from being pruned: {e}"));
@@ -83,6 +87,9 @@ impl Sysroot {
         }
         step(monitor, 2);
         self.reach_disk()?;
+        if hidden {
+            self.reveal_script(version)?;
+        }
         step(monitor, 3);
         self.switch(version, &config)?;
         step(monitor, 4);
@@ -189,6 +196,7 @@ impl Sysroot {
         published: &Published,
         planned: &[Planned],
         config: &BootConfig,
+        hidden: bool,
     ) -> Result<()> {
         let fs = self.fs();
         let dir = self.layout().loader_of(version);
@@ -203,10 +211,33 @@ impl Sysroot {
             write_new(fs, &entries.join(name), &text)?;
         }
         for file in published_files(config) {
-            write_new(fs, &dir.join(file.name), &file.content)?;
+            let name = match hidden && file.name == PUBLISHED_NAME {
+                true => HIDDEN_NAME,
+                false => file.name,
+            };
+            write_new(fs, &dir.join(name), &file.content)?;
         }
         let order = to_text(config.id(), &published.order)?;
         write_new(fs, &dir.join(ORDER_NAME), &order)
+    }
+
+    /// Whether the set that counts has a script for GRUB.
+    fn has_script(&self) -> Result<bool> {
+        let Some(version) = self.boot_version()? else {
+            return Ok(false);
+        };
+        let script = self.layout().loader_of(version).join(PUBLISHED_NAME);
+        Ok(self.fs().metadata(&script).is_ok_and(|m| m.size > 0))
+    }
+
+    /// Gives the script its name, all of it being where GRUB looks. Where the set that
+    /// counts has none, as after `ostree admin deploy`, GRUB tries the other one, which
+    /// it must not find half-written.
+    fn reveal_script(&self, version: u8) -> Result<()> {
+        let (fs, dir) = (self.fs(), self.layout().loader_of(version));
+        fs.checkpoint(&dir).doing("checkpoint", &dir)?;
+        let (from, to) = (dir.join(HIDDEN_NAME), dir.join(PUBLISHED_NAME));
+        Ok(durable::rename_and_sync(fs, &from, &to)?)
     }
 
     /// Refs that keep the commits from being pruned, by `ostree` too.

@@ -12,7 +12,9 @@ mod quote;
 mod static_config;
 
 pub use published::{PublishedFile, published_config, published_files};
-pub use static_config::{StatePlace, StaticConfig, StaticConfigError, static_config};
+pub use static_config::{
+    StatePlace, StaticConfig, StaticConfigError, is_static_config, static_config,
+};
 
 /// The published script's name, beside the boot entries' directory.
 pub const PUBLISHED_NAME: &str = "backstop.cfg";

@@ -10,6 +10,14 @@ pub enum StatePlace {
     BesideGrubConfig(String),
     /// This path below the `/boot` directory of the root filesystem.
     Boot(String),
+    /// This path on a filesystem that is found by its UUID: the EFI system partition of
+    /// a host whose `grub.cfg` is elsewhere.
+    Filesystem {
+        /// Its UUID.
+        uuid: String,
+        /// The path on it.
+        path: String,
+    },
 }
 
 /// What `grub.cfg` has to know of the machine.
@@ -24,6 +32,19 @@ pub struct StaticConfig {
     pub state: StatePlace,
     /// Speed of the first serial port, to use it as a console too.
     pub serial: Option<u32>,
+    /// The configuration from before backstop, below [`boot_dir`](Self::boot_dir): GRUB
+    /// goes by it where nothing that backstop published boots.
+    pub before: Option<String>,
+}
+
+/// The first line of every `grub.cfg` of backstop's.
+const HEAD: &str =
+    "# Written when backstop was installed, and never since: what boots is decided in";
+
+/// Whether a `grub.cfg` is backstop's.
+#[must_use]
+pub fn is_static_config(text: &str) -> bool {
+    text.starts_with(HEAD)
 }
 
 /// Why a [`StaticConfig`] was refused.
@@ -49,7 +70,10 @@ fi
 echo "backstop: sector ${backstop_version}:${backstop_config}:${backstop_left}:${backstop_failed}"
 
 set backstop_menu=no
-for backstop_loader in "${backstop_boot}/loader" "${backstop_boot}/loader.0" "${backstop_boot}/loader.1"; do
+"#;
+
+/// Boots what is published in one of these directories.
+const SOURCE: &str = r#"for backstop_loader in DIRECTORIES; do
   if [ "${backstop_menu}" = "no" ]; then
     if [ -s "${backstop_loader}/PUBLISHED" ]; then
       source "${backstop_loader}/PUBLISHED"
@@ -58,7 +82,19 @@ for backstop_loader in "${backstop_boot}/loader" "${backstop_boot}/loader.0" "${
     fi
   fi
 done
-if [ "${backstop_menu}" = "no" ]; then
+"#;
+
+/// Nothing of backstop's counts: there may be what `ostree` published last.
+const BEFORE: &str = r#"if [ "${backstop_menu}" = "no" ]; then
+  if [ -s "${backstop_boot}BEFORE" ]; then
+    echo "backstop: nothing is published, going by ${backstop_boot}BEFORE"
+    set root="${backstop_start}"
+    configfile "${backstop_boot}BEFORE"
+  fi
+fi
+"#;
+
+const END: &str = r#"if [ "${backstop_menu}" = "no" ]; then
   echo "backstop: nothing could be booted, trying again"
   sleep 10
   reboot
@@ -74,16 +110,12 @@ fi
 /// # Errors
 /// A UUID or path that is none.
 pub fn static_config(config: &StaticConfig) -> Result<String, StaticConfigError> {
-    let hex = |c: char| c.is_ascii_hexdigit() || c == '-';
-    if config.boot_uuid.is_empty() || !config.boot_uuid.chars().all(hex) {
-        return Err(StaticConfigError::Uuid(config.boot_uuid.clone()));
-    }
+    let boot_uuid = check_uuid(&config.boot_uuid)?;
     if !config.boot_dir.is_empty() {
         check(&config.boot_dir)?;
     }
-    let mut text = String::from(
-        "# Written when backstop was installed, and never since: what boots is decided in\n\
-         # loader/backstop.cfg, which is replaced together with the boot entries.\n",
+    let mut text = format!(
+        "{HEAD}\n# loader/backstop.cfg, which is replaced together with the boot entries.\n"
     );
     if let Some(speed) = config.serial {
         text += &format!("serial --unit=0 --speed={speed}\n");
@@ -91,19 +123,44 @@ pub fn static_config(config: &StaticConfig) -> Result<String, StaticConfigError>
         // breaks to it for ever.
         text += "terminal_input serial console\nterminal_output serial\n";
     }
-    text += "set pager=0\nset backstop_esp=\"${root}\"\n";
-    text += &format!(
-        "search --no-floppy --fs-uuid --set=root {}\n",
-        config.boot_uuid
-    );
+    text += "set pager=0\nset backstop_start=\"${root}\"\n";
+    text += &format!("search --no-floppy --fs-uuid --set=root {boot_uuid}\n");
     text += &format!("set backstop_boot=\"(${{root}}){}\"\n", config.boot_dir);
     let state = match &config.state {
-        StatePlace::BesideGrubConfig(path) => format!("(${{backstop_esp}}){}", check(path)?),
+        StatePlace::BesideGrubConfig(path) => format!("(${{backstop_start}}){}", check(path)?),
         StatePlace::Boot(path) => format!("${{backstop_boot}}{}", check(path)?),
+        StatePlace::Filesystem { uuid, path } => {
+            text += &format!(
+                "search --no-floppy --fs-uuid --set=backstop_esp {}\n",
+                check_uuid(uuid)?
+            );
+            format!("(${{backstop_esp}}){}", check(path)?)
+        }
     };
     text += &format!("set backstop_state=\"{state}\"\n");
-    text += &TAIL.replace("PUBLISHED", PUBLISHED_NAME);
-    Ok(text)
+    text += TAIL;
+    text += &source(&["loader"]);
+    if let Some(before) = &config.before {
+        text += &BEFORE.replace("BEFORE", check(before)?);
+    }
+    text += &source(&["loader.0", "loader.1"]);
+    Ok(text + END)
+}
+
+fn source(directories: &[&str]) -> String {
+    let quoted = |dir: &&str| format!("\"${{backstop_boot}}/{dir}\"");
+    let all: Vec<String> = directories.iter().map(quoted).collect();
+    SOURCE
+        .replace("DIRECTORIES", &all.join(" "))
+        .replace("PUBLISHED", PUBLISHED_NAME)
+}
+
+fn check_uuid(uuid: &str) -> Result<&str, StaticConfigError> {
+    let hex = |c: char| c.is_ascii_hexdigit() || c == '-';
+    if !uuid.is_empty() && uuid.chars().all(hex) {
+        return Ok(uuid);
+    }
+    Err(StaticConfigError::Uuid(uuid.to_owned()))
 }
 
 fn check(path: &str) -> Result<&str, StaticConfigError> {
@@ -125,10 +182,18 @@ mod tests {
             boot_dir: "/boot".into(),
             state: StatePlace::Boot("/backstop/state".into()),
             serial: None,
+            before: Some("/grub/grub.cfg.before-backstop".into()),
         };
         assert!(static_config(&good).is_ok());
         type Change = fn(&mut StaticConfig);
-        let changes: [Change; 5] = [
+        let changes: [Change; 7] = [
+            |c| c.before = Some("/a\"b".into()),
+            |c| {
+                c.state = StatePlace::Filesystem {
+                    uuid: "$(x)".into(),
+                    path: "/s".into(),
+                }
+            },
             |c| c.boot_uuid = "x; reboot".into(),
             |c| c.boot_uuid.clear(),
             |c| c.boot_dir = "boot".into(),
@@ -149,10 +214,23 @@ mod tests {
             boot_dir: String::new(),
             state: StatePlace::BesideGrubConfig("/backstop/state".into()),
             serial: Some(115_200),
+            before: None,
         };
         let text = static_config(&config).unwrap();
-        assert!(text.contains("set backstop_state=\"(${backstop_esp})/backstop/state\"\n"));
+        assert!(text.contains("set backstop_state=\"(${backstop_start})/backstop/state\"\n"));
         assert!(text.contains("set backstop_boot=\"(${root})\"\n"));
         assert!(text.contains("serial --unit=0 --speed=115200\n"));
+        assert!(is_static_config(&text) && !is_static_config("set default=0\n"));
+        let elsewhere = StaticConfig {
+            state: StatePlace::Filesystem {
+                uuid: "AB-1".into(),
+                path: "/backstop/state".into(),
+            },
+            before: Some("/grub/old".into()),
+            ..config
+        };
+        let text = static_config(&elsewhere).unwrap();
+        assert!(text.contains("--set=backstop_esp AB-1\nset backstop_state=\"(${backstop_esp})/"));
+        assert!(text.contains("  configfile \"${backstop_boot}/grub/old\"\n"));
     }
 }

@@ -85,6 +85,7 @@ impl Emulated {
             boot_dir: String::new(),
             state: StatePlace::BesideGrubConfig("/state".into()),
             serial: None,
+            before: None,
         };
         let script = PRELUDE.replace("REFUSED", refused) + &static_config(&config).unwrap();
         let esp = at.join("esp");

@@ -193,6 +193,7 @@ impl Machine {
                 StatePlace::BesideGrubConfig("/backstop/state".into())
             },
             serial: Some(115_200),
+            before: None,
         };
         let path = dir.join("grub.cfg");
         fs::write(&path, static_config(&config).unwrap()).unwrap();

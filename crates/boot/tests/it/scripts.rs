@@ -55,12 +55,17 @@ fn generated_scripts_parse() {
     for state in [
         StatePlace::BesideGrubConfig("/backstop/state".into()),
         StatePlace::Boot("/backstop/state".into()),
+        StatePlace::Filesystem {
+            uuid: "1A2B-3C4D".into(),
+            path: "/backstop/state".into(),
+        },
     ] {
         let config = StaticConfig {
             boot_uuid: "b0b5cf62-8ad6-4ac5-a6a4-1f6d3fe0b7bb".into(),
             boot_dir: "/boot".into(),
             state,
             serial: Some(115_200),
+            before: Some("/grub/grub.cfg.before-backstop".into()),
         };
         parses(&static_config(&config).unwrap());
     }

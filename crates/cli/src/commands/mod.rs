@@ -6,6 +6,7 @@ use crate::args::Args;
 use crate::exit::Ended;
 use crate::output::Output;
 
+mod adopt;
 mod bundle;
 mod check;
 mod confirm;
@@ -67,6 +68,8 @@ pub enum Command {
     Nix(nix::NixCommand),
     /// Put the first version on a disk, an image file or a directory
     Install(install::InstallArgs),
+    /// Take over a host that `ostree admin` made and GRUB boots, or hand it back
+    Adopt(adopt::AdoptArgs),
     /// Upgrade many hosts over SSH, in waves, each on trial
     Fleet(fleet::FleetArgs),
     /// Put a version into one signed file, for hosts that no network reaches
@@ -124,6 +127,7 @@ pub fn run(args: Args, out: &mut Output) -> anyhow::Result<Ended> {
         Command::Kargs(args) => kargs::run(args, global, out),
         Command::Nix(command) => nix::run(command, global, out),
         Command::Install(args) => install::run(args, global, out),
+        Command::Adopt(args) => adopt::run(args, global, out),
         Command::Fleet(args) => fleet::run(args, global, out),
         Command::Bundle(command) => bundle::run(command, global, out),
         Command::Tree(command) => tree::run(command, global, out),

@@ -1,6 +1,7 @@
 //! The program's integration tests: one binary, a module for each subject.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stdout)]
 
+mod adopt;
 mod by_hand;
 mod fleet;
 mod full_disk;

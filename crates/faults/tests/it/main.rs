@@ -1,6 +1,7 @@
 //! Some of the ways to fail, on machines. All of them: `cargo xtask boot-failures`.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)]
 
+mod adopted;
 mod sample;
 
 /// A file that nobody lists holds tests that never run.

@@ -75,6 +75,7 @@ impl DiskWriter<'_> {
             boot_dir: "/boot".into(),
             state: StatePlace::BesideGrubConfig(STATE_ON_ESP.into()),
             serial: self.serial,
+            before: None,
         })?;
         let path = esp.join("grub/grub.cfg");
         Ok(durable::publish_file(

@@ -96,6 +96,7 @@ const PULLED_IN: &[(&str, &str)] = &[
     ("backstop-health.service", "boot-complete.target.requires"),
     ("backstop-supervise.service", "multi-user.target.wants"),
     ("backstop-republish.path", "multi-user.target.wants"),
+    ("backstop-republish.service", "multi-user.target.wants"),
     ("backstop-upgrade.timer", "timers.target.wants"),
 ];
 

@@ -6,6 +6,7 @@
     reason = "makes throw-away trees"
 )]
 
+mod adopt;
 mod install;
 mod tree;
 

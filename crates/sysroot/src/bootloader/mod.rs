@@ -48,6 +48,16 @@ impl Sysroot {
         })
     }
 
+    /// Whether there is a bootloader that goes by a configuration of its own.
+    pub(crate) fn has_bootloader(&self) -> Result<bool> {
+        Ok(self.bootloader()?.is_some())
+    }
+
+    /// Whether a publication comes with a configuration for GRUB.
+    pub(crate) fn generates_grub(&self) -> Result<bool> {
+        Ok(self.bootloader()? == Some(Bootloader::Grub))
+    }
+
     fn detect_bootloader(&self) -> Option<Bootloader> {
         let boot = self.layout().boot();
         let linked = |path: &str| {
@@ -58,7 +68,7 @@ impl Sysroot {
         match () {
             () if linked("syslinux/syslinux.cfg") => Some(Bootloader::Syslinux),
             () if linked("uEnv.txt") => Some(Bootloader::Uboot),
-            () if there("grub2/grub.cfg") => Some(Bootloader::Grub),
+            () if there("grub2/grub.cfg") || there("grub/grub.cfg") => Some(Bootloader::Grub),
             () => None,
         }
     }

@@ -6,6 +6,7 @@
     missing_docs
 )]
 
+mod crash_adopt;
 mod crash_publish;
 mod crash_rest;
 mod cuts;

@@ -65,6 +65,8 @@ pub fn commit(fs: &SimFs, name: &str) -> Checksum {
     }
     let options = CommitOptions {
         subject: name.to_owned(),
+        // The same host made twice has the same versions.
+        timestamp: Some(1),
         ..CommitOptions::default()
     };
     let sysroot = open(fs);
@@ -135,11 +137,17 @@ impl Expected {
     }
 
     /// Whether every kernel and initrd that GRUB may load is there and whole.
-    fn loads(&self, fs: &SimFs) {
+    pub fn loads(&self, fs: &SimFs) {
         for (path, content) in &self.boot_files {
             let found = durable::read(fs, &in_boot(path)).ok();
             assert_eq!(found.as_ref(), Some(content), "{path}");
         }
+    }
+
+    /// Whether this script is the published one, and what it loads whole.
+    pub fn is_script(&self, fs: &SimFs, script: &str) {
+        assert_eq!(script, self.script, "a script that nobody published");
+        self.loads(fs);
     }
 
     /// Whether every deployment that may be booted is there and whole.

@@ -47,7 +47,7 @@ pub struct MachineOptions {
     pub ssh_key: PathBuf,
     /// Where the consoles' logs go: `boot-1.log` and so on.
     pub logs: PathBuf,
-    /// Processors.
+    /// Processors, with KVM; an emulated machine has one.
     pub cpus: u32,
     /// Memory in MiB.
     pub memory_mib: u32,

@@ -158,13 +158,17 @@ fn command_line(
         // A reset inside one process takes two to three times as long as a new process.
         .arg("-no-reboot")
         .args(["-m", &options.memory_mib.to_string()])
-        .args(["-smp", &options.cpus.to_string()])
         .args(["-device", "virtio-rng-pci"])
         .arg("-qmp")
         .arg(format!("unix:{},server=on,wait=off", qmp.display()));
     match options.kvm {
-        true => qemu.args(["-accel", "kvm", "-cpu", "host"]),
-        false => qemu.args(["-accel", "tcg,thread=multi"]),
+        true => qemu
+            .args(["-accel", "kvm", "-cpu", "host"])
+            .args(["-smp", &options.cpus.to_string()]),
+        // Of several emulated processors one now and then misses its timers for good on a
+        // busy machine, and the guest's kernel stands still ("rcu_preempt kthread timer
+        // wakeup didn't happen").
+        false => qemu.args(["-accel", "tcg", "-smp", "1"]),
     };
     match options.firmware {
         Firmware::Bios => qemu.args(["-M", "pc"]),

@@ -32,6 +32,8 @@ const ESP_EVERY: usize = 3;
 const REPOSITORY_EVERY: usize = 8;
 /// Set where the mounts are this test's own.
 const ALONE: &str = "BACKSTOP_REPLAY_ALONE";
+/// One of so many points is booted, too.
+const BOOT_EVERY: usize = 10;
 /// Disks to which flushes did not matter.
 const CONTROLS: usize = 6;
 
@@ -223,11 +225,36 @@ fn record_and_replay() {
     machine.stop();
     let life = Life::of(&machine, &logs);
     drop(machine);
-    replay(&life, dir.path());
+    replay(&life, &fixture, dir.path());
+}
+
+/// Switches a machine with this disk on: it must come to rest with nothing under way, on
+/// a version that is good.
+fn boots(fixture: &Fixture, image: &Path) -> Verdict {
+    let options = fixture.machine(image, Firmware::Bios);
+    let mut machine = options
+        .and_then(Machine::boot)
+        .map_err(|e| format!("cannot be booted: {e}"))?;
+    let at_rest = |m: &mut Machine| {
+        if !m.ssh().answers() {
+            return Ok(None);
+        }
+        let status = m.run("backstop --json status").unwrap_or_default();
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
+        let rests = status["under_way"].is_null() && status["running"].is_string();
+        Ok(rests.then_some(()))
+    };
+    let rest = machine.run_until("the host at rest", LIMIT, at_rest);
+    rest.map_err(|e| format!("booted: {e}"))?;
+    let version = machine.run("cat /usr/lib/testbed-version");
+    match version.as_deref().map(str::trim) {
+        Ok("1" | "2") => Ok(()),
+        other => Err(format!("booted: rests on {other:?}")),
+    }
 }
 
 /// Judges each point, and then disks that pay flushes no heed.
-fn replay(life: &Life, dir: &Path) {
+fn replay(life: &Life, fixture: &Fixture, dir: &Path) {
     let layout = Layout::for_size(DEFAULT_IMAGE_SIZE, Loader::Grub).unwrap();
     let more = std::env::var("BACKSTOP_REPLAY")
         .ok()
@@ -242,7 +269,7 @@ fn replay(life: &Life, dir: &Path) {
         layout,
     };
     let mut dice = Dice(0xd15c);
-    let (mut done, mut bad) = (0, Vec::new());
+    let (mut done, mut booted, mut bad) = (0, 0, Vec::new());
     for (number, point) in points.iter().enumerate() {
         let flushed = life.flushed(*point).max(done);
         let file = open(&now);
@@ -250,12 +277,20 @@ fn replay(life: &Life, dir: &Path) {
         done = flushed;
         copy(&now, &image);
         lose(life, done, *point, &mut dice, &open(&image));
-        let verdict = judge.judge(number % REPOSITORY_EVERY == 0);
+        let mut verdict = judge.judge(number % REPOSITORY_EVERY == 0);
+        if verdict.is_ok() && number % BOOT_EVERY == BOOT_EVERY / 2 {
+            booted += 1;
+            verdict = boots(fixture, &image);
+        }
         if let Err(why) = verdict {
             bad.push(format!("after {point}: {why}"));
         }
     }
-    println!("{} disks judged, {} bad", points.len(), bad.len());
+    let judged = points.len();
+    println!(
+        "{judged} disks judged, {booted} of them booted, {} bad",
+        bad.len()
+    );
     let caught = (0..CONTROLS).filter(|_| control(life, &base, &judge, &mut dice).is_err());
     let caught = caught.count();
     println!("{caught} of {CONTROLS} disks without flushes are bad");

@@ -34,19 +34,6 @@ impl Loader {
             Self::None => "none",
         }
     }
-
-    /// What this loader cannot do for a host that GRUB, as backstop installs it, does.
-    #[must_use]
-    pub fn limits(self) -> &'static [&'static str] {
-        match self {
-            Self::Grub | Self::None => &[],
-            Self::SystemdBoot => &[
-                "a version on trial is booted once, not several times",
-                "a damaged kernel is not noticed when it is loaded, and may hang until power-off",
-                "if the default does not load, no older version is booted by itself",
-            ],
-        }
-    }
 }
 
 /// How a host boots: `ostree/backstop/boot.toml`.
@@ -57,6 +44,29 @@ pub struct BootSettings {
     pub state_sector: PathBuf,
     /// Which bootloader there is.
     pub loader: Loader,
+    /// Whether a GRUB that backstop did not install lacks what compares digests.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_digests: bool,
+}
+
+/// What a boot loader that compares no digests comes to.
+const UNSEEN: &str =
+    "a damaged kernel is not noticed when it is loaded, and may hang until power-off";
+
+impl BootSettings {
+    /// What this host's boot loader cannot do that GRUB, as backstop installs it, does.
+    #[must_use]
+    pub fn limits(&self) -> &'static [&'static str] {
+        match self.loader {
+            Loader::Grub if self.without_digests => &[UNSEEN],
+            Loader::Grub | Loader::None => &[],
+            Loader::SystemdBoot => &[
+                "a version on trial is booted once, not several times",
+                UNSEEN,
+                "if the default does not load, no older version is booted by itself",
+            ],
+        }
+    }
 }
 
 impl Default for BootSettings {
@@ -64,6 +74,7 @@ impl Default for BootSettings {
         Self {
             state_sector: PathBuf::from("boot/backstop/state"),
             loader: Loader::None,
+            without_digests: false,
         }
     }
 }

@@ -123,7 +123,7 @@ fn image(host: &mut ImageHost, memory: &Memory, out: &mut Output) -> anyhow::Res
     let deployments = host.sysroot().deployments()?;
     let runs = |d: &Deployment| !host.is_offline() && d.id == booted;
     let rows = deployments.iter().map(|d| row(d, runs(d), memory));
-    let loader = host.sysroot().boot_settings()?.loader;
+    let boots = host.sysroot().boot_settings()?;
     let status = Status {
         offline: host.is_offline(),
         host: host.describe(),
@@ -131,8 +131,8 @@ fn image(host: &mut ImageHost, memory: &Memory, out: &mut Output) -> anyhow::Res
         running: running.version,
         attempts_left: running.attempts_left,
         under_way: memory.state.open().cloned(),
-        loader: loader.name(),
-        limits: loader.limits(),
+        loader: boots.loader.name(),
+        limits: boots.limits(),
         deployments: rows.collect(),
     };
     print(&status, out)?;

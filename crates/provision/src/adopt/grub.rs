@@ -12,6 +12,9 @@ use crate::Result;
 /// What systemd-boot tells the booted system.
 const LOADER_INFO: &str =
     "sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+/// Whether the firmware runs signed programs only.
+const SECURE_BOOT: &str =
+    "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 /// Other boot loaders, by the file that they go by, relative to the sysroot.
 const OTHERS: [(&str, &str); 3] = [
     ("boot/syslinux/syslinux.cfg", "SYSLINUX"),
@@ -142,4 +145,23 @@ pub(super) fn check_modules(fs: &dyn Fs, root: &Path, config: &Path, esp: bool) 
         }
     }
     Ok(())
+}
+
+/// Whether this GRUB can compare a kernel with its digest: the modules for that are in its
+/// directory, and no Secure Boot keeps it from loading them.
+pub(super) fn compares_digests(fs: &dyn Fs, root: &Path, config: &Path) -> bool {
+    let Some(dir) = config.parent() else {
+        return false;
+    };
+    let there = |path: PathBuf| fs.metadata(&root.join(path)).is_ok();
+    let modules = ["i386-pc", "x86_64-efi"].map(|platform| dir.join(platform));
+    let mut modules = modules.into_iter().filter(|m| there(m.clone())).peekable();
+    let secure = durable::read_bounded(fs, &root.join(SECURE_BOOT), 16);
+    // Four bytes of attributes, then 1 where it is enforced.
+    let secure = secure.is_ok_and(|variable| variable.get(4) == Some(&1));
+    let can = |dir: PathBuf| {
+        let module = |name: &&str| there(dir.join(format!("{name}.mod")));
+        DISPENSABLE.iter().all(module)
+    };
+    !secure && modules.peek().is_some() && modules.all(can)
 }

@@ -86,12 +86,14 @@ pub fn plan(fs: &Arc<dyn Fs>, options: &AdoptOptions) -> Result<AdoptPlan> {
         None => Esp::find(&**fs, &options.sysroot.join(ESP_DIR))?,
     };
     grub::check_modules(&**fs, &options.sysroot, &grub_config, esp.is_some())?;
-    let adoption = adoption(options, &grub_config, &place, esp.as_ref())?;
+    let mut adoption = adoption(options, &grub_config, &place, esp.as_ref())?;
+    adoption.settings.without_digests =
+        !grub::compares_digests(&**fs, &options.sysroot, &grub_config);
     Ok(AdoptPlan {
         steps: sysroot.adoption_steps(&adoption)?,
         deployments: order.good.clone(),
         kargs: default.kargs.to_string(),
-        warnings: warnings(&**fs, &sysroot, &default.id),
+        warnings: warnings(&**fs, &sysroot, &default.id, &adoption.settings),
         adoption,
         sysroot,
     })
@@ -155,19 +157,27 @@ fn adoption(
         settings: BootSettings {
             state_sector: sector.into(),
             loader: Loader::Grub,
+            without_digests: false,
         },
     })
 }
 
-fn warnings(fs: &dyn Fs, sysroot: &Sysroot, default: &DeploymentId) -> Vec<String> {
+fn warnings(
+    fs: &dyn Fs,
+    sysroot: &Sysroot,
+    default: &DeploymentId,
+    settings: &BootSettings,
+) -> Vec<String> {
     let tree = sysroot.layout().deployment(default);
-    match fs.metadata(&tree.join(REPUBLISH)) {
-        Ok(_) => Vec::new(),
-        Err(_) => vec![format!(
+    let no_units = fs.metadata(&tree.join(REPUBLISH)).is_err().then(|| {
+        format!(
             "the default {default} does not hold backstop's units: until a version that does is \
              booted, what `ostree` deploys boots by the configuration from before"
-        )],
-    }
+        )
+    });
+    let limits = settings.limits().iter();
+    let limits = limits.map(|limit| format!("this GRUB cannot compare digests, so {limit}"));
+    no_units.into_iter().chain(limits).collect()
 }
 
 impl AdoptPlan {

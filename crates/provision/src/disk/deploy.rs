@@ -78,10 +78,12 @@ fn settings(plan: &InstallPlan) -> BootSettings {
         Some(_) => BootSettings {
             state_sector: format!("{ESP_DIR}{STATE_ON_ESP}").into(),
             loader: plan.options.loader,
+            without_digests: false,
         },
         None => BootSettings {
             state_sector: STATE_IN_BOOT.into(),
             loader: Loader::None,
+            without_digests: false,
         },
     }
 }

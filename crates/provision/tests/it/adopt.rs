@@ -164,6 +164,29 @@ impl Drop for Host {
 }
 
 #[test]
+fn a_grub_that_compares_no_digests_is_known_for_it() {
+    if !able() {
+        return;
+    }
+    let host = Host::new();
+    let limits = || {
+        let plan = adopt::plan(&real(), &host.options()).unwrap();
+        plan.apply(&Silent).unwrap();
+        let said = plan.to_string().contains("cannot compare digests");
+        let settings = host.sysroot().boot_settings().unwrap();
+        assert_eq!(said, !settings.limits().is_empty(), "{plan}");
+        settings.limits()
+    };
+    assert_eq!(limits().len(), 1, "nothing is known of its modules");
+    for module in boot::grub::MODULES {
+        host.write(&format!("boot/grub/i386-pc/{module}.mod"), "");
+    }
+    assert_eq!(limits(), [""; 0]);
+    fs::remove_file(host.root.join("boot/grub/i386-pc/hashsum.mod")).unwrap();
+    assert_eq!(limits().len(), 1);
+}
+
+#[test]
 fn a_host_of_ostree_is_taken_over_upgraded_and_handed_back() {
     if !able() {
         return;

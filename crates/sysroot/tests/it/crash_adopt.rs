@@ -54,6 +54,7 @@ fn adoption() -> Adoption {
         settings: BootSettings {
             state_sector: "boot/backstop/state".into(),
             loader: Loader::Grub,
+            without_digests: false,
         },
     }
 }
@@ -155,7 +156,7 @@ fn same_default(name: &str, start: &SimFs, done: Goes, operation: fn(&SimFs)) {
             }
             assert_eq!(tree(fs, &dir), whole);
             let listed = open(fs).published().unwrap().order.good;
-            assert_eq!(listed, [good.clone()]);
+            assert_eq!(listed, std::slice::from_ref(&good));
             let booted = open(fs).booted_by(&format!("ostree={}", first_entry(fs, &published)));
             assert_eq!(booted.unwrap().as_ref(), Some(&good));
             operation(fs);

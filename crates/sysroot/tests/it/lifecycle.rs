@@ -126,6 +126,7 @@ fn attempts_are_not_counted_where_grub_does_not_look() {
     let settings = BootSettings {
         state_sector: "boot/efi/backstop/state".into(),
         loader: Loader::Grub,
+        without_digests: false,
     };
     host.sysroot.set_boot_settings(&settings).unwrap();
     host.publish(&[&good], None);

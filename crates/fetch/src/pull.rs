@@ -211,11 +211,22 @@ impl Plan<'_> {
             commit_metadata_only: options.commit_metadata_only,
             local_caches,
             verify_bindings: options.verify_bindings,
+            collection: self.collection()?,
             timestamp_check: options.timestamp_check,
             plain_modes_only: options.plain_modes_only,
             unverified_files: options.unverified_files,
             timestamp_check_from: from.map(|rev| self.repo.resolve(rev)).transpose()?,
         })
+    }
+
+    /// The collection whose refs the remote has: as it says itself, where it is near.
+    fn collection(&self) -> Result<Option<String>> {
+        if let Some(root) = self.connection.near() {
+            return Ok(near::open(root)?.collection_id()?);
+        }
+        let id = self.remote().get("collection-id");
+        id.map(ostree::check_collection_id).transpose()?;
+        Ok(id.map(str::to_owned))
     }
 
     /// The commits that are asked for.

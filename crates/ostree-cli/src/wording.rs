@@ -167,9 +167,35 @@ fn ostree_words(error: &Error) -> Option<String> {
         Error::Uncommittable { path, why } if why.contains("UTF-8") => {
             format!("Invalid UTF-8 in filename: {}", path.display())
         }
-        Error::Unbound { commit, name } => {
-            format!("Commit {commit}: Ref '{name}' not found in bound refs for commit")
-        }
+        Error::OtherBinding {
+            commit,
+            name,
+            bound,
+        } => format!("Commit {commit}: {}", unbound(name, bound)),
+        Error::OtherCollection {
+            commit,
+            wanted,
+            bound,
+        } => match bound {
+            Some(bound) => format!(
+                "Commit {commit}: Commit has collection ID ‘{bound}’ in collection binding \
+                 metadata, while the remote it came from has collection ID ‘{wanted}’"
+            ),
+            None => format!(
+                "Commit {commit}: Expected commit metadata to have collection ID binding \
+                 information, found none"
+            ),
+        },
+        Error::CollectionId(id) => format!("Invalid collection ID {id}"),
         _ => return None,
     })
+}
+
+/// That a commit names other refs than the one that led to it.
+fn unbound(name: &str, bound: &str) -> String {
+    if bound.is_empty() {
+        return "Expected commit metadata to have ref binding information, found none".to_owned();
+    }
+    let bound = bound.replace(", ", "’, ‘");
+    format!("Commit has no requested ref ‘{name}’ in ref binding metadata (‘{bound}’)")
 }

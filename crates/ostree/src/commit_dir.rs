@@ -148,6 +148,17 @@ impl Repo {
                     let commit = self.load_commit(commit)?;
                     layers.add(commit.root_tree, commit.root_meta)?;
                 }
+                Source::Empty => {
+                    let meta = DirMeta {
+                        uid: 0,
+                        gid: 0,
+                        mode: 0o40755,
+                        xattrs: Xattrs::default(),
+                    };
+                    let tree = DirTree::default().encode();
+                    let tree = staging.metadata(ObjectKind::DirTree, &tree)?;
+                    layers.add(tree, staging.metadata(ObjectKind::DirMeta, &meta.encode())?)?;
+                }
                 Source::Tar(archive) => {
                     crate::tar_import::import(archive, &staging, options, &modified, &mut layers)?;
                 }
@@ -166,6 +177,9 @@ impl Repo {
             staging.keep_only(&root_tree, &root_meta)?;
         }
         let mut commit = commit_for(options, parent, root_tree, root_meta);
+        if !options.no_bindings {
+            self.bind_to_collection(&mut commit)?;
+        }
         if options.bootable {
             let kernel = crate::bootable::kernel_version(&staging, &root_tree)?;
             commit

@@ -19,6 +19,8 @@ pub enum Source {
     Base(Checksum),
     /// An archive.
     Tar(Archive),
+    /// A directory of root's with nothing in it.
+    Empty,
 }
 
 /// What a commit says and how files are taken in.
@@ -39,7 +41,7 @@ pub struct CommitOptions {
     pub metadata: Metadata,
     /// Further refs that this commit may be found under.
     pub bind_refs: Vec<String>,
-    /// Leaves the ref binding out.
+    /// Leaves the bindings to refs and to the repository's collection out.
     pub no_bindings: bool,
     /// Owner of everything.
     pub owner_uid: Option<u32>,

@@ -153,14 +153,6 @@ pub enum Error {
         /// The bits that may not be.
         bits: u32,
     },
-    /// A commit does not belong to the ref that led to it.
-    #[error("the commit {commit} does not belong to the ref {name}")]
-    Unbound {
-        /// The commit.
-        commit: Checksum,
-        /// The ref.
-        name: String,
-    },
     /// Nothing was given that a commit could hold.
     #[error("there is no tree to commit")]
     NothingToCommit,
@@ -322,6 +314,24 @@ pub enum Error {
         /// Those that it is for.
         bound: String,
     },
+    /// A commit was made for another collection.
+    #[error(
+        "the commit {commit} is not meant for the collection {wanted}: it is bound to {}",
+        bound.as_deref().map_or("none".to_owned(), |b| format!("{b:?}"))
+    )]
+    OtherCollection {
+        /// The commit.
+        commit: Checksum,
+        /// The collection that it was found in.
+        wanted: String,
+        /// The one that it is for, if it says so.
+        bound: Option<String>,
+    },
+    /// A name that no collection can have.
+    #[error(
+        "{0:?} is not the name of a collection: it is a reversed domain name, such as org.example.Os"
+    )]
+    CollectionId(String),
     /// A ref would go back in time.
     #[error(
         "the commit {commit}, made {time} seconds after 1970, is older than {current}, which is \

@@ -107,8 +107,12 @@ impl Repo {
 
     /// Each ref must be readable and lead to a commit that is there.
     fn check_refs(&self, present: &HashSet<ObjectName>, report: &mut FsckReport) -> Result<()> {
-        for name in self.ref_names()? {
-            let error = match self.read_ref(&name) {
+        let names = self.ref_names()?.into_iter();
+        let own = names.map(|name| (name.clone(), self.read_ref(&name)));
+        let mirrored = self.mirrored_files()?.into_iter();
+        let mirrored = mirrored.map(|(of, target)| (of.to_string(), target));
+        for (name, target) in own.chain(mirrored) {
+            let error = match target {
                 Ok(Some(checksum)) => {
                     let commit = ObjectName::new(checksum, ObjectKind::Commit);
                     if present.contains(&commit) {

@@ -13,6 +13,7 @@
 //! | look into them | [`Repo::load_commit`], [`Repo::history`], [`Repo::list`], [`Repo::diff`] |
 //! | copy them to another repository | [`Repo::pull_local`] |
 //! | pull them from far away | [`session::PullSession`], driven by the crate `fetch` |
+//! | name them wherever they are mirrored | [`Repo::collection_refs`], [`Repo::set_collection_ref`] |
 //! | say where others are | [`Repo::add_remote`], [`Repo::remotes`] |
 //! | tell others what there is | [`Repo::summarize`], [`Repo::write_summary`] |
 //! | sign and check signatures | [`Repo::sign_commit`], [`sign::RemoteVerifier`] |
@@ -25,6 +26,7 @@
 mod bootable;
 mod checkout;
 mod checksum;
+mod collection;
 mod commit_dir;
 mod commit_options;
 mod config;
@@ -66,6 +68,7 @@ mod workers;
 
 pub use checkout::{CheckoutOptions, CheckoutSummary, Links, Overwrite};
 pub use checksum::{Checksum, NotAChecksum};
+pub use collection::{CollectionRef, METADATA_REF, check_collection_id};
 pub use commit_options::{CommitOptions, CommitSummary, Parent, Source};
 pub use config::{BadConfig, RepoMode};
 pub use cookie::Cookie;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use durable::{Doing, LockMode};
 use monitor::{Monitor, Progress, Unit};
 
+use crate::collection;
 use crate::format::{Commit, DirMeta, Xattrs};
 use crate::store::{BARE_USER_ONLY_BITS, Staging, decode_dirtree};
 use crate::workers::{Tasks, work_through};
@@ -268,16 +269,9 @@ fn check_binding(from: &Repo, name: &str, commit: &Checksum) -> Result<()> {
         return Ok(());
     }
     let metadata = from.load_commit(commit)?.metadata;
-    match metadata
-        .get("ostree.ref-binding")
-        .and_then(|v| v.as_texts())
-    {
-        Some(bound) if !bound.contains(&bare) => Err(Error::Unbound {
-            commit: *commit,
-            name: bare.to_owned(),
-        }),
-        _ => Ok(()),
-    }
+    // Refs that the source has from a remote are of that one's collection.
+    let own = from.collection_id()?.filter(|_| bare == name);
+    collection::check_binding(&metadata, commit, own.as_deref(), bare)
 }
 
 impl Pull<'_> {

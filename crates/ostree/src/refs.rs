@@ -71,13 +71,18 @@ impl Repo {
     /// The disk's, a name that cannot be one, a commit that is not there.
     pub fn set_ref(&self, name: &str, target: Option<&Checksum>) -> Result<()> {
         let path = self.ref_path(name)?;
-        let fs = self.fs();
         let _lock = self.lock(LockMode::Shared, &monitor::Silent)?;
+        self.set_ref_file(&path, target)
+    }
+
+    /// The same with a ref's file; under a lock.
+    pub(crate) fn set_ref_file(&self, path: &Path, target: Option<&Checksum>) -> Result<()> {
+        let fs = self.fs();
         let Some(target) = target else {
-            return self.remove_ref(&path);
+            return self.remove_ref(path);
         };
         self.load_commit(target)?;
-        let path = alias_target(fs, &path)?.unwrap_or(path);
+        let path = alias_target(fs, path)?.unwrap_or_else(|| path.to_owned());
         if let Some(parent) = path.parent() {
             durable::create_dir_all(fs, parent, 0o755)?;
         }
@@ -183,8 +188,8 @@ impl Repo {
         Ok(found)
     }
 
-    /// What the refs of collections (`refs/mirrors/COLLECTION/NAME`) point to. They
-    /// are not listed or set here, but what they need is kept.
+    /// What the refs of collections (`refs/mirrors/COLLECTION/NAME`) point to, whatever
+    /// they are called: what they need is kept.
     pub(crate) fn mirrored(&self) -> Result<Vec<Checksum>> {
         let mirrors = self.path().join("refs/mirrors");
         let mut names = Vec::new();
@@ -214,7 +219,7 @@ impl Repo {
 }
 
 /// Lists a directory that may not be there.
-fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<durable::DirEntry>> {
+pub(crate) fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<durable::DirEntry>> {
     match fs.read_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         other => Ok(other.doing("list", dir)?),
@@ -223,7 +228,12 @@ fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<durable::DirEntry>> {
 
 /// Adds the names of the refs below `dir`. Files whose name cannot be a ref's, such
 /// as what an interrupted writer left, are passed over.
-fn collect(fs: &dyn Fs, dir: &Path, prefix: &str, names: &mut Vec<String>) -> Result<()> {
+pub(crate) fn collect(
+    fs: &dyn Fs,
+    dir: &Path,
+    prefix: &str,
+    names: &mut Vec<String>,
+) -> Result<()> {
     for entry in list(fs, dir)? {
         let Some(name) = entry.name.to_str().filter(|n| check_ref_name(n).is_ok()) else {
             continue;
@@ -249,7 +259,7 @@ fn alias_target(fs: &dyn Fs, path: &Path) -> Result<Option<PathBuf>> {
     }
 }
 
-fn read_ref_file(fs: &dyn Fs, path: &Path, name: &str) -> Result<Option<Checksum>> {
+pub(crate) fn read_ref_file(fs: &dyn Fs, path: &Path, name: &str) -> Result<Option<Checksum>> {
     let text = match durable::read_to_string(fs, path) {
         Ok(text) => text,
         Err(e) => {

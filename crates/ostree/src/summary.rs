@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::RepoMode;
 use crate::format::Metadata;
-use crate::gvariant::{Layout, Malformed, Value, Writer, array, text, tuple};
-use crate::{Checksum, Error, ObjectKind, ObjectName, Repo, Result, check_ref_name};
+use crate::gvariant::{Layout, Malformed, Type, Value, Writer, array, text, tuple};
+use crate::{Checksum, CollectionRef, Error, ObjectKind, ObjectName, Repo, Result, check_ref_name};
 
 /// The longest summary that is read.
 pub const MAX_SUMMARY: u64 = 128 << 20;
@@ -25,6 +25,7 @@ const TOMBSTONES: &str = "ostree.summary.tombstone-commits";
 const DELTAS: &str = "ostree.static-deltas";
 const INDEXED_DELTAS: &str = "ostree.summary.indexed-deltas";
 const COLLECTION: &str = "ostree.summary.collection-id";
+const COLLECTION_MAP: &str = "ostree.summary.collection-map";
 const TIMESTAMP: &str = "ostree.commit.timestamp";
 const VERSION: &str = "ostree.commit.version";
 
@@ -44,6 +45,39 @@ impl SummaryRef {
     #[must_use]
     pub fn timestamp(&self) -> Option<u64> {
         self.metadata.get(TIMESTAMP)?.as_u64_be()
+    }
+
+    /// The value in which collections are listed: `(taya{sv})`.
+    pub(crate) fn to_value(&self) -> Value {
+        Value::Tuple(vec![
+            Value::Number(b't', self.commit_size.to_le_bytes().to_vec()),
+            Value::Bytes(self.commit.as_bytes().to_vec()),
+            self.metadata.to_value(),
+        ])
+    }
+
+    fn from_value(value: &Value) -> std::result::Result<Self, Malformed> {
+        let Value::Tuple(members) = value else {
+            return Err(Malformed::Type);
+        };
+        let [Value::Number(b't', size), Value::Bytes(commit), said] = members.as_slice() else {
+            return Err(Malformed::Type);
+        };
+        let size = size.as_slice().try_into().map_err(|_| Malformed::Length)?;
+        Ok(Self {
+            commit_size: u64::from_le_bytes(size),
+            commit: Checksum::decode(commit)?,
+            metadata: Metadata::from_value(said).ok_or(Malformed::Type)?,
+        })
+    }
+
+    /// The type of that.
+    pub(crate) fn value_type() -> Type {
+        Type::Tuple(vec![
+            Type::Number(b't'),
+            Type::Array(Box::new(Type::Byte)),
+            Metadata::default().to_value().value_type(),
+        ])
     }
 
     /// The version name that the commit's maker gave it.
@@ -122,11 +156,64 @@ impl Summary {
         self.metadata.get(EXPIRES)?.as_u64_be()
     }
 
+    /// The collection that the refs are of.
+    #[must_use]
+    pub fn collection_id(&self) -> Option<&str> {
+        self.metadata.get(COLLECTION)?.as_text()
+    }
+
+    /// The refs of other collections.
+    ///
+    /// # Errors
+    /// What is there is no list of them.
+    pub fn collection_refs(
+        &self,
+    ) -> std::result::Result<BTreeMap<CollectionRef, SummaryRef>, Malformed> {
+        let mut found = BTreeMap::new();
+        for (id, refs) in entries(self.metadata.get(COLLECTION_MAP))? {
+            for item in items(refs)? {
+                let Value::Tuple(members) = item else {
+                    return Err(Malformed::Type);
+                };
+                let [Value::Text(name), said] = members.as_slice() else {
+                    return Err(Malformed::Type);
+                };
+                let of = CollectionRef::new(id, name).map_err(|_| Malformed::Name)?;
+                if found.insert(of, SummaryRef::from_value(said)?).is_some() {
+                    return Err(Malformed::Order);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// The mode of the repository.
     #[must_use]
     pub fn mode(&self) -> Option<RepoMode> {
         RepoMode::from_word(self.metadata.get(MODE)?.as_text()?)
     }
+}
+
+/// The elements of an array.
+fn items(value: &Value) -> std::result::Result<&[Value], Malformed> {
+    match value {
+        Value::Array(_, items) => Ok(items),
+        _ => Err(Malformed::Type),
+    }
+}
+
+/// An entry of a dictionary whose keys are texts.
+fn entry(item: &Value) -> std::result::Result<(&str, &Value), Malformed> {
+    match item {
+        Value::Entry(key, value) => Ok((key.as_text().ok_or(Malformed::Type)?, &**value)),
+        _ => Err(Malformed::Type),
+    }
+}
+
+/// The entries of a dictionary whose keys are texts; none where it is not there.
+fn entries(value: Option<&Value>) -> std::result::Result<Vec<(&str, &Value)>, Malformed> {
+    let all = value.map(items).transpose()?.unwrap_or_default();
+    all.iter().map(entry).collect()
 }
 
 /// Seconds since 1970.
@@ -136,8 +223,8 @@ pub(crate) fn now() -> u64 {
 }
 
 impl Repo {
-    /// What a summary would say now: each ref that is the repository's own, and
-    /// `more` about the repository.
+    /// What a summary would say now: each ref that is the repository's own, those of
+    /// other collections, and `more` about the repository.
     ///
     /// # Errors
     /// The disk's, or a ref to a commit that is missing or damaged.
@@ -155,8 +242,11 @@ impl Repo {
         metadata.set(LAST_MODIFIED, Value::u64_be(now()));
         metadata.set(TOMBSTONES, Value::Bool(self.has_tombstones()?));
         metadata.set(INDEXED_DELTAS, Value::Bool(true));
-        if let Some(id) = self.config_value("core", "collection-id")? {
+        if let Some(id) = self.collection_id()? {
             metadata.set(COLLECTION, Value::from(id.as_str()));
+        }
+        if let Some(map) = self.collection_map()? {
+            metadata.set(COLLECTION_MAP, map);
         }
         let no_deltas = self.config_value("core", "no-deltas-in-summary")?;
         let deltas = self.deltas()?;
@@ -169,7 +259,8 @@ impl Repo {
         Ok(summary)
     }
 
-    fn summarize_ref(&self, name: &str, checksum: Checksum) -> Result<SummaryRef> {
+    /// What a summary says of a ref.
+    pub(crate) fn summarize_ref(&self, name: &str, checksum: Checksum) -> Result<SummaryRef> {
         let missing = |e| match e {
             Error::Missing(_) => Error::RefToNothing {
                 name: name.to_owned(),

@@ -11,8 +11,8 @@ use ostree::{Repo, RepoMode};
 use crate::far::{Act, Far};
 use crate::life::Ours;
 use crate::sandbox::{
-    Origin, Sandbox, assert_has, assert_untouched, have, options, pull, pull_main, remote,
-    summarize, text,
+    Origin, Sandbox, assert_has, assert_untouched, options, pull, pull_main, remote, summarize,
+    text,
 };
 
 /// An origin with a delta to its newest commit, from the one before or from nothing.
@@ -114,7 +114,7 @@ fn where_deltas_are_demanded_or_not_wanted() {
 
 #[test]
 fn each_uses_the_other_ones() {
-    if !have("ostree", "--version") {
+    if !testing::have(&["ostree"], &[]) {
         return;
     }
     let sandbox = Sandbox::new();

@@ -5,11 +5,11 @@ use ostree::RepoMode;
 
 use crate::far::{Act, Far};
 use crate::life::Ours;
-use crate::sandbox::{Sandbox, assert_has, have, is_root, options, pull, pull_main, remote};
+use crate::sandbox::{Sandbox, assert_has, is_root, options, pull, pull_main, remote};
 
 #[test]
 fn they_pull_what_we_serve() {
-    if !have("ostree", "--version") {
+    if !testing::have(&["ostree"], &[]) {
         return;
     }
     let sandbox = Sandbox::new();
@@ -72,7 +72,7 @@ fn they_pull_what_we_serve() {
 
 #[test]
 fn we_pull_what_they_made() {
-    if !have("ostree", "--version") {
+    if !testing::have(&["ostree"], &[]) {
         return;
     }
     let sandbox = Sandbox::new();
@@ -130,7 +130,7 @@ fn we_pull_what_they_made() {
 
 #[test]
 fn settings_of_remotes_are_theirs() {
-    if !have("ostree", "--version") {
+    if !testing::have(&["ostree"], &[]) {
         return;
     }
     let sandbox = Sandbox::new();

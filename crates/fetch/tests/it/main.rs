@@ -1,6 +1,7 @@
 //! Pulls over real sockets: from good servers, bad ones, and beside Debian's `ostree`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
+mod cookies;
 mod deltas;
 mod differential;
 mod far;
@@ -8,7 +9,6 @@ mod hostile;
 mod life;
 mod resume;
 mod sandbox;
-
 mod summaries;
 mod tls;
 mod trust;

@@ -12,28 +12,8 @@ use monitor::Silent;
 use ostree::{Checksum, CommitOptions, FsckOptions, Remote, Repo, RepoMode, Unsigned};
 use tempfile::TempDir;
 
-/// Says that a test is not run for want of something; with `BACKSTOP_REQUIRE_ALL` that
-/// is a failure.
-pub fn skip(needs: &str) {
-    assert!(
-        std::env::var_os("BACKSTOP_REQUIRE_ALL").is_none(),
-        "this test needs {needs}"
-    );
-    println!("skipped: needs {needs}");
-}
-
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
-}
-
-/// Whether a program can be run; says so if not.
-pub fn have(program: &str, arg: &str) -> bool {
-    let found = Command::new(program).arg(arg).output();
-    if !found.is_ok_and(|o| o.status.success()) {
-        skip(&format!("the program {program}"));
-        return false;
-    }
-    true
 }
 
 pub struct Sandbox {

@@ -14,7 +14,7 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use crate::life::Ours;
-use crate::sandbox::{Sandbox, assert_has, assert_untouched, have, options, pull, remote, text};
+use crate::sandbox::{Sandbox, assert_has, assert_untouched, options, pull, remote, text};
 
 /// Certificates made for this test.
 struct Keys {
@@ -25,7 +25,7 @@ impl Keys {
     /// An authority, and a server's and a client's certificate of it; and another
     /// authority that is nobody's.
     fn make(sandbox: &Sandbox) -> Option<Self> {
-        if !have("openssl", "version") {
+        if !testing::have(&["openssl"], &[]) {
             return None;
         }
         let dir = sandbox.path("keys");

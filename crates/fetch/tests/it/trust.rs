@@ -8,7 +8,7 @@ use ostree::sign::{RemoteVerifier, SecretKey, Signer};
 use ostree::{Checksum, Metadata, Repo, RepoMode};
 
 use crate::far::{Act, Far};
-use crate::sandbox::{Sandbox, assert_clean, assert_has, options, remote};
+use crate::sandbox::{Sandbox, assert_clean, assert_has, commit, options, pull, remote, summarize};
 
 #[test]
 fn signatures_are_demanded() {
@@ -90,4 +90,48 @@ fn damaged_signatures_count_as_none() {
     crate::sandbox::pull_main(&to, &far.url()).unwrap();
     assert_has(&to, "origin:main", origin.second);
     assert!(to.detached_metadata(&origin.second).unwrap().is_none());
+}
+
+#[test]
+fn commits_of_another_collection_are_refused() {
+    let sandbox = Sandbox::new();
+    let from = sandbox.repo("from", RepoMode::Archive);
+    let tree = sandbox.tree("tree", "x");
+    let unbound = commit(&from, &tree, "unbound", 1000);
+    let id = "org.example.Ours";
+    from.set_config("core", "collection-id", Some(id)).unwrap();
+    let bound = commit(&from, &tree, "bound", 2000);
+    summarize(&from);
+    let far = Far::start(from.path(), |_, _| Act::Serve);
+    let try_pull = |url: &str, collection, name: &str, verify_bindings| {
+        let to = sandbox.repo(&format!("to-{name}"), RepoMode::BareUser);
+        let mut remote = remote(url);
+        remote.set("collection-id", collection);
+        let options = fetch::PullOptions {
+            verify_bindings,
+            ..options(&[name])
+        };
+        let pulled = pull(&to, &remote, &options);
+        assert_eq!(
+            to.read_ref(&format!("origin:{name}")).unwrap().is_some(),
+            pulled.is_ok()
+        );
+        std::fs::remove_dir_all(to.path()).unwrap();
+        pulled.map(|pulled| pulled.commits[0].1)
+    };
+    let far = far.url();
+    assert_eq!(try_pull(&far, Some(id), "bound", true).unwrap(), bound);
+    assert_eq!(try_pull(&far, None, "bound", true).unwrap(), bound);
+    let other = Some("org.example.Theirs");
+    let error = try_pull(&far, other, "bound", true).unwrap_err();
+    assert!(error.to_string().contains("org.example.Ours"), "{error}");
+    assert!(try_pull(&far, other, "bound", false).is_ok());
+    let error = try_pull(&far, Some(id), "unbound", true).unwrap_err();
+    assert!(error.to_string().contains("bound to none"), "{error}");
+    assert_eq!(try_pull(&far, None, "unbound", true).unwrap(), unbound);
+    assert!(try_pull(&far, Some("nonsense"), "bound", true).is_err());
+    // A directory says itself which collection it is of.
+    let near = fetch::file_url(from.path()).unwrap();
+    assert!(try_pull(&near, None, "bound", true).is_ok());
+    assert!(try_pull(&near, None, "unbound", true).is_err());
 }

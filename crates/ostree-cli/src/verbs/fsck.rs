@@ -1,6 +1,8 @@
 //! `ostree fsck`
 
-use ostree::{Error, FsckOptions, FsckReport, Problem, Repo};
+use std::collections::BTreeMap;
+
+use ostree::{Checksum, CollectionRef, Error, FsckOptions, FsckReport, Problem, Repo};
 
 use crate::command::{Command, Works};
 use crate::cx::Cx;
@@ -130,40 +132,35 @@ fn bindings(cx: &mut Cx, repo: &Repo) -> anyhow::Result<()> {
         let bare = name
             .rsplit_once(':')
             .map_or(name.as_str(), |(_, bare)| bare);
-        let commit = repo.load_commit(&checksum)?;
-        let bound = commit
-            .metadata
-            .get("ostree.ref-binding")
-            .and_then(|v| v.as_texts());
-        match bound {
-            Some(bound) if !bound.contains(&bare) => {
-                return fail(format!(
-                    "Commit {checksum}: Ref '{bare}' not found in bound refs for commit"
-                ));
-            }
-            _ => {}
-        }
+        repo.check_binding(&checksum, None, bare)?;
     }
-    if back {
-        back_refs(repo)?;
+    let refs = repo.collection_refs()?;
+    for (of, checksum) in &refs {
+        repo.check_binding(checksum, Some(&of.collection), &of.name)?;
     }
-    Ok(())
+    match back {
+        true => back_refs(repo, &refs),
+        false => Ok(()),
+    }
 }
 
-fn back_refs(repo: &Repo) -> anyhow::Result<()> {
+fn back_refs(repo: &Repo, refs: &BTreeMap<CollectionRef, Checksum>) -> anyhow::Result<()> {
     for checksum in repo.commits()? {
         let commit = repo.load_commit(&checksum)?;
-        let Some(bound) = commit
-            .metadata
-            .get("ostree.ref-binding")
-            .and_then(|v| v.as_texts())
-        else {
-            continue;
-        };
-        for name in bound {
-            if repo.read_ref(name)? != Some(checksum) {
+        let said = |key| commit.metadata.get(key);
+        let names = said("ostree.ref-binding").and_then(|v| v.as_texts());
+        let collection = said("ostree.collection-binding").and_then(|v| v.as_text());
+        for name in names.into_iter().flatten() {
+            let (found, what) = match collection {
+                Some(id) => {
+                    let of = CollectionRef::new(id, name)?;
+                    (refs.get(&of).copied(), format!("Collection–ref {of}"))
+                }
+                None => (repo.read_ref(name)?, format!("Ref ‘{name}’")),
+            };
+            if found != Some(checksum) {
                 return fail(format!(
-                    "Collection–ref (, {name}) in bindings for commit {checksum} does not exist"
+                    "{what} in bindings for commit {checksum} does not exist"
                 ));
             }
         }

@@ -8,6 +8,7 @@ mod admin;
 mod cat;
 mod checkout;
 mod checksum;
+mod collection_refs;
 mod commit;
 mod config;
 mod diff;

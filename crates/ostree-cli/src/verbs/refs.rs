@@ -25,8 +25,10 @@ pub const COMMAND: Command = Command {
 };
 
 fn run(cx: &mut Cx) -> anyhow::Result<()> {
-    cx.refuse(&["collections"])?;
     let repo = cx.repo()?;
+    if cx.given.has("collections") {
+        return super::collection_refs::run(cx, &repo);
+    }
     if let Some(new) = cx.given.value("create").map(str::to_owned) {
         create(cx, &repo, &new)?;
         return super::summary::update_after_ref(&repo);

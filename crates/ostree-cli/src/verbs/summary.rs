@@ -1,6 +1,6 @@
 //! `ostree summary`
 
-use ostree::{Metadata, Repo, Summary, Value};
+use ostree::{Metadata, Repo, Summary, SummaryRef, Value};
 
 use super::print;
 use crate::command::{Command, Works};
@@ -57,6 +57,7 @@ fn update(cx: &mut Cx, repo: &Repo) -> anyhow::Result<()> {
         };
         more.set(key, Value::parse_text(text)?);
     }
+    repo.commit_metadata(&more, &super::signing::signers(cx)?)?;
     let summary = repo.summarize(&more)?;
     let bytes = summary.encode();
     let signatures = super::signing::sign_summary(cx, &bytes)?;
@@ -109,24 +110,15 @@ pub fn show(cx: &mut Cx, bytes: &[u8], summary: &Summary) -> anyhow::Result<()> 
 }
 
 fn view(cx: &mut Cx, summary: &Summary) -> anyhow::Result<()> {
+    let own = summary.collection_id();
     for (name, found) in &summary.refs {
-        writeln!(cx.out, "* {name}")?;
-        writeln!(
-            cx.out,
-            "    Latest Commit ({}):",
-            print::size(found.commit_size)
-        )?;
-        writeln!(cx.out, "      {}", found.commit)?;
-        for (key, value) in found.metadata.iter() {
-            let text = key_text(key, value);
-            let label = match key {
-                "ostree.commit.version" => "Version (ostree.commit.version)".to_owned(),
-                "ostree.commit.timestamp" => "Timestamp (ostree.commit.timestamp)".to_owned(),
-                other => other.to_owned(),
-            };
-            writeln!(cx.out, "    {label}: {text}")?;
+        match own {
+            Some(id) => view_ref(cx, &format!("({id}, {name})"), found)?,
+            None => view_ref(cx, name, found)?,
         }
-        writeln!(cx.out)?;
+    }
+    for (of, found) in summary.collection_refs()? {
+        view_ref(cx, &of.to_string(), &found)?;
     }
     for (key, value) in summary.metadata.iter() {
         let label = match key {
@@ -138,6 +130,16 @@ fn view(cx: &mut Cx, summary: &Summary) -> anyhow::Result<()> {
             "ostree.summary.tombstone-commits" => {
                 "Has Tombstone Commits (ostree.summary.tombstone-commits)".to_owned()
             }
+            "ostree.summary.collection-id" => {
+                "Collection ID (ostree.summary.collection-id)".to_owned()
+            }
+            "ostree.summary.collection-map" => {
+                writeln!(
+                    cx.out,
+                    "Collection Map (ostree.summary.collection-map): (printed above)"
+                )?;
+                continue;
+            }
             "ostree.static-deltas" => {
                 writeln!(cx.out, "Static Deltas (ostree.static-deltas): {value}")?;
                 continue;
@@ -147,6 +149,23 @@ fn view(cx: &mut Cx, summary: &Summary) -> anyhow::Result<()> {
         writeln!(cx.out, "{label}: {}", key_text(key, value))?;
     }
     Ok(())
+}
+
+fn view_ref(cx: &mut Cx, name: &str, found: &SummaryRef) -> anyhow::Result<()> {
+    writeln!(cx.out, "* {name}")?;
+    let size = print::size(found.commit_size);
+    writeln!(cx.out, "    Latest Commit ({size}):")?;
+    writeln!(cx.out, "      {}", found.commit)?;
+    for (key, value) in found.metadata.iter() {
+        let text = key_text(key, value);
+        let label = match key {
+            "ostree.commit.version" => "Version (ostree.commit.version)".to_owned(),
+            "ostree.commit.timestamp" => "Timestamp (ostree.commit.timestamp)".to_owned(),
+            other => other.to_owned(),
+        };
+        writeln!(cx.out, "    {label}: {text}")?;
+    }
+    Ok(writeln!(cx.out)?)
 }
 
 /// A value for people.

@@ -2,6 +2,7 @@
 
 use super::request::{Request, What};
 use super::{PullSession, lock};
+use crate::collection::check_binding;
 use crate::format::{Commit, Metadata};
 use crate::{Checksum, Error, FetchedCommit, ObjectKind, ObjectName, Result, Trust};
 
@@ -79,22 +80,13 @@ impl PullSession<'_> {
 
     /// A commit that says which refs it is for must be for those that it was found as.
     fn check_binding(&self, checksum: &Checksum, commit: &Commit) -> Result<()> {
-        let bound = commit.metadata.get("ostree.ref-binding");
-        let Some(bound) = bound.filter(|_| self.options.verify_bindings) else {
+        if !self.options.verify_bindings {
             return Ok(());
-        };
-        let bound = bound.as_texts().unwrap_or_default();
-        let wanted = self.options.wanted.iter().filter(|w| w.commit == *checksum);
-        for name in wanted.filter_map(|w| w.name.as_ref()) {
-            if !bound.contains(&name.as_str()) {
-                return Err(Error::OtherBinding {
-                    commit: *checksum,
-                    name: name.clone(),
-                    bound: bound.join(", "),
-                });
-            }
         }
-        Ok(())
+        let collection = self.options.collection.as_deref();
+        let wanted = self.options.wanted.iter().filter(|w| w.commit == *checksum);
+        let mut names = wanted.filter_map(|w| w.name.as_ref());
+        names.try_for_each(|name| check_binding(&commit.metadata, checksum, collection, name))
     }
 
     /// A ref must not go back in time, where that is asked for.

@@ -30,6 +30,8 @@ pub struct SessionOptions {
     pub local_caches: Vec<Repo>,
     /// Whether a commit that is bound to refs must be bound to that which was wanted.
     pub verify_bindings: bool,
+    /// The collection that refs are of: then, commits must say so.
+    pub collection: Option<String>,
     /// Whether a ref may not go back in time.
     pub timestamp_check: bool,
     /// A commit that no wanted one may be older than.
@@ -53,6 +55,7 @@ impl Default for SessionOptions {
             commit_metadata_only: false,
             local_caches: Vec::new(),
             verify_bindings: true,
+            collection: None,
             timestamp_check: false,
             timestamp_check_from: None,
             plain_modes_only: false,

@@ -11,15 +11,6 @@ use monitor::Silent;
 use ostree::{CommitOptions, Repo, RepoMode};
 use tempfile::TempDir;
 
-/// Says why a test does nothing; with `BACKSTOP_REQUIRE_ALL` that is a failure.
-pub fn skip(needs: &str) {
-    assert!(
-        std::env::var_os("BACKSTOP_REQUIRE_ALL").is_none(),
-        "this test needs {needs}"
-    );
-    println!("skipped: needs {needs}");
-}
-
 /// Whether this process is root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -27,12 +18,7 @@ pub fn is_root() -> bool {
 
 /// Whether Debian's `ostree` can be run; says so if not.
 pub fn have_ostree() -> bool {
-    let found = Command::new("ostree").arg("--version").output();
-    if !found.is_ok_and(|o| o.status.success()) {
-        skip("the program ostree");
-        return false;
-    }
-    true
+    testing::have(&["ostree"], &[])
 }
 
 /// A directory that is removed with the test.

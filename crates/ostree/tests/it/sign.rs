@@ -9,7 +9,7 @@ use ostree::sign::{
 };
 use ostree::{Checksum, Error, Metadata, Repo, RepoMode};
 
-use crate::sandbox::{Sandbox, commit, have_ostree, skip, write};
+use crate::sandbox::{Sandbox, commit, have_ostree, write};
 
 fn small(sandbox: &Sandbox) -> (Repo, Checksum) {
     let repo = sandbox.repo("repo", RepoMode::Archive);
@@ -129,8 +129,7 @@ struct Person {
 
 impl Person {
     fn new(sandbox: &Sandbox, name: &str) -> Option<Self> {
-        if Command::new("gpg").arg("--version").output().is_err() {
-            skip("the program gpg");
+        if !testing::have(&["gpg"], &[]) {
             return None;
         }
         let home = sandbox.path(name);

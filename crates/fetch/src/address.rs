@@ -20,6 +20,8 @@ pub(crate) enum Address {
     Http(Base),
     /// A file there with a list of addresses.
     MirrorList(Url),
+    /// A file there with digests of the summary, and where that is.
+    Metalink(Url),
 }
 
 /// The address of a repository, to which paths are added.
@@ -29,6 +31,15 @@ pub(crate) struct Base(Url);
 impl Base {
     /// The address of one file.
     pub(crate) fn exactly(url: Url) -> Self {
+        Self(url)
+    }
+
+    /// The address of the repository that a file at its top is of.
+    pub(crate) fn of_file(url: &Url) -> Self {
+        let mut url = url.clone();
+        let dir = url.path().rsplit_once('/').map_or("", |(dir, _)| dir);
+        let dir = dir.to_owned();
+        url.set_path(&dir);
         Self(url)
     }
 
@@ -58,6 +69,12 @@ impl Address {
                 _ => Err(bad("a list of mirrors is fetched over HTTP")),
             };
         }
+        if let Some(metalink) = text.strip_prefix("metalink=") {
+            return match Self::parse(metalink)? {
+                Self::Http(Base(url)) => Ok(Self::Metalink(url)),
+                _ => Err(bad("a metalink is fetched over HTTP")),
+            };
+        }
         let url = Url::parse(text).map_err(|_| bad("it is no URL"))?;
         match url.scheme() {
             "http" | "https" if url.has_host() => Ok(Self::Http(Base(url))),
@@ -74,7 +91,9 @@ impl Address {
     pub(crate) fn is_encrypted(&self) -> bool {
         match self {
             Self::File(_) => false,
-            Self::Http(Base(url)) | Self::MirrorList(url) => url.scheme() == "https",
+            Self::Http(Base(url)) | Self::MirrorList(url) | Self::Metalink(url) => {
+                url.scheme() == "https"
+            }
         }
     }
 }
@@ -134,7 +153,22 @@ mod tests {
                 .unwrap()
                 .is_encrypted()
         );
-        for bad in ["", "h/r", "ftp://h/r", "http://", "mirrorlist=file:///x"] {
+        for (file, of) in [
+            ("http://h/r/summary", "http://h/r/x"),
+            ("http://h/s?q=1", "http://h/x?q=1"),
+        ] {
+            let base = Base::of_file(&Url::parse(file).unwrap());
+            assert_eq!(base.join("x").as_str(), of);
+        }
+        let bad = [
+            "",
+            "h/r",
+            "ftp://h/r",
+            "http://",
+            "mirrorlist=file:///x",
+            "metalink=mirrorlist=http://h/",
+        ];
+        for bad in bad {
             assert!(Address::parse(bad).is_err(), "{bad}");
         }
     }

@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use ostree::{Checksum, Remote, Repo, check_ref_name};
-use reqwest::Client;
+use reqwest::{Client, Url};
 use tokio::runtime::Runtime;
 
 use crate::address::{Address, Base, MAX_MIRROR_LIST, mirrors};
 use crate::attempt::Outcome;
 use crate::client::ClientSettings;
+use crate::metalink::{MAX_METALINK, Metalink};
 use crate::near;
 use crate::transfer::{Memory, Mirrors, transfer};
-use crate::{Error, NetOptions, Result};
+use crate::{BadMetalink, Error, NetOptions, NotTheFile, Result};
 
 /// The longest `config` or ref that is read.
 const MAX_SMALL: u64 = 1 << 20;
@@ -32,6 +33,8 @@ pub struct Connection {
     pub(crate) net: NetOptions,
     pub(crate) settings: ClientSettings,
     pub(crate) place: Place,
+    /// The summary, where a metalink has vouched for it.
+    pub(crate) vouched: Option<Vec<u8>>,
     runtime: Runtime,
     client: Client,
 }
@@ -75,19 +78,16 @@ impl Connection {
         let mut net = net.clone();
         net.cookies.extend(repo.cookies(remote.name())?);
         let url = match &net.url {
-            Some(url) => url,
-            None => remote.url()?,
+            Some(url) => url.into(),
+            None => remote.address()?,
         };
-        let metadata = Address::parse(url)?;
-        let content = match remote.get("contenturl").filter(|_| net.url.is_none()) {
-            Some(url) => Address::parse(url)?,
-            None => metadata.clone(),
-        };
+        let metadata = Address::parse(&url)?;
+        let content = remote.get("contenturl").filter(|_| net.url.is_none());
+        let content = content.map(Address::parse).transpose()?;
         // A list of mirrors may name encrypted ones.
-        let lists = [&metadata, &content];
-        let encrypted = lists
-            .iter()
-            .any(|a| a.is_encrypted() || matches!(a, Address::MirrorList(_)));
+        let is_list = |a: &Address| matches!(a, Address::MirrorList(_) | Address::Metalink(_));
+        let needs_tls = |a: &Address| a.is_encrypted() || is_list(a);
+        let encrypted = needs_tls(&metadata) || content.as_ref().is_some_and(needs_tls);
         let settings = ClientSettings::new(remote, &net, encrypted)?;
         let mut connection = Self {
             remote: remote.clone(),
@@ -95,16 +95,74 @@ impl Connection {
             client: settings.build()?,
             settings,
             place: Place::Near(PathBuf::new()),
+            vouched: None,
             runtime: runtime(remote.name())?,
         };
         connection.place = match (metadata, content) {
             (Address::File(path), _) => Place::Near(path),
-            (metadata, content) => Place::Far {
-                metadata: Mirrors::new(connection.bases(metadata)?),
-                content: Mirrors::new(connection.bases(content)?),
-            },
+            (metadata, content) => connection.far(metadata, content)?,
         };
         Ok(connection)
+    }
+
+    /// Servers, once lists of them have been fetched.
+    fn far(&mut self, metadata: Address, content: Option<Address>) -> Result<Place> {
+        let metadata = match metadata {
+            Address::Metalink(url) => {
+                let (bases, summary) = self.metalink(&url)?;
+                self.vouched = Some(summary);
+                bases
+            }
+            other => self.bases(other)?,
+        };
+        let content = match content {
+            Some(address) => self.bases(address)?,
+            None => metadata.clone(),
+        };
+        Ok(Place::Far {
+            metadata: Mirrors::new(metadata),
+            content: Mirrors::new(content),
+        })
+    }
+
+    /// Fetches a metalink, and the summary that it vouches for: where the repository
+    /// is, and the summary.
+    fn metalink(&self, url: &Url) -> Result<(Vec<Base>, Vec<u8>)> {
+        let bad = |source| Error::Metalink {
+            url: url.to_string(),
+            source,
+        };
+        let bytes = self.whole(url, MAX_METALINK)?;
+        let metalink = Metalink::parse(&bytes, "summary").map_err(bad)?;
+        let mut last = bad(BadMetalink::NoUrl);
+        for (at, from) in metalink.urls.iter().enumerate() {
+            match self.vouched_for(&metalink, from) {
+                Ok(summary) => return Ok((metalink.bases(at), summary)),
+                Err(e) => last = e,
+            }
+        }
+        Err(last)
+    }
+
+    fn vouched_for(&self, metalink: &Metalink, from: &Url) -> Result<Vec<u8>> {
+        let bytes = self.whole(from, metalink.size)?;
+        metalink
+            .check(&bytes)
+            .map_err(|source| Error::NotOfMetalink {
+                url: from.to_string(),
+                source,
+            })?;
+        Ok(bytes)
+    }
+
+    /// A file that is at an address, and must be there.
+    fn whole(&self, url: &Url, limit: u64) -> Result<Vec<u8>> {
+        let here = Mirrors::new(vec![Base::exactly(url.clone())]);
+        let bytes = self.fetch(&here, "", limit)?;
+        bytes.ok_or_else(|| Error::NotOfMetalink {
+            url: url.to_string(),
+            source: NotTheFile::Absent,
+        })
     }
 
     fn bases(&self, address: Address) -> Result<Vec<Base>> {
@@ -113,6 +171,10 @@ impl Connection {
             Address::File(path) => Err(Error::Address {
                 url: path.display().to_string(),
                 why: "objects cannot be near when refs are far",
+            }),
+            Address::Metalink(url) => Err(Error::Address {
+                url: url.into(),
+                why: "a metalink leads to a summary, not to objects",
             }),
             Address::MirrorList(url) => {
                 let here = Mirrors::new(vec![Base::exactly(url.clone())]);

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::{BadMetalink, NotTheFile};
+
 /// A failed operation over the network.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -44,6 +46,22 @@ pub enum Error {
         url: String,
         /// What is wrong with it.
         why: &'static str,
+    },
+    /// A metalink that cannot be used.
+    #[error("the metalink {url} cannot be used")]
+    Metalink {
+        /// Where it is.
+        url: String,
+        /// Why not.
+        source: BadMetalink,
+    },
+    /// What a metalink leads to is something else.
+    #[error("what {url} holds is not what the metalink says")]
+    NotOfMetalink {
+        /// Where it was fetched from.
+        url: String,
+        /// How.
+        source: NotTheFile,
     },
     /// A certificate or key that cannot be used.
     #[error("cannot use {} for connections to the remote {remote}", path.display())]

@@ -8,6 +8,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `address.rs` | where a remote is: addresses, mirror lists |
+//! | `metalink.rs`, `xml.rs` | the same in a metalink, with the digests of the summary |
 //! | `client.rs` | one HTTP client, set up for a remote |
 //! | `attempt.rs` | one response, read with a bound on patience |
 //! | `transfer.rs` | one file, however many attempts and mirrors that takes |
@@ -24,16 +25,20 @@ mod connection;
 mod delta;
 mod download;
 mod error;
+mod metalink;
 mod near;
 mod options;
 mod pull;
 mod summary;
 mod transfer;
+mod xml;
 
 pub use address::file_url;
 pub use connection::Connection;
 pub use delta::{DeltaPreview, Deltas};
 pub use error::{Error, Result};
+pub use metalink::{BadMetalink, NotTheFile};
 pub use options::{NetOptions, PullOptions};
 pub use pull::{Pulled, preview_deltas, pull, resolve};
 pub use summary::RemoteSummary;
+pub use xml::BadXml;

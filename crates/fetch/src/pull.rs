@@ -282,8 +282,9 @@ impl Plan<'_> {
             name: name.to_owned(),
         };
         let remote = self.remote();
-        if remote.gpg_verify_summary()? || remote.sign_verify_summary()? {
-            // Only what is signed counts.
+        let vouched = self.connection.vouched.is_some();
+        if vouched || remote.gpg_verify_summary()? || remote.sign_verify_summary()? {
+            // Only what is signed or vouched for counts.
             return Err(match (self.summary, self.connection.near()) {
                 (None, None) => Error::NoSummary {
                     remote: self.name(),

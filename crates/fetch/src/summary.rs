@@ -149,10 +149,12 @@ impl Connection {
         let mut again = true;
         loop {
             let signatures = self.get("summary.sig", MAX_SIGNATURES)?;
-            let cached = signatures.as_deref().filter(|_| again);
+            let cached = signatures
+                .as_deref()
+                .filter(|_| again && self.vouched.is_none());
             let cached = cached.and_then(|s| memory.with_signatures(s));
             let from_cache = cached.is_some();
-            let bytes = match cached {
+            let bytes = match cached.or_else(|| self.vouched.clone()) {
                 Some(bytes) => Some(bytes),
                 None => self.get("summary", MAX_SUMMARY)?,
             };

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use fetch::{BadMetalink, NotTheFile};
 use ostree::delta::DeltaError;
 use ostree::gvariant::Malformed;
 use ostree::sign::SignError;
@@ -66,6 +67,16 @@ fn fetch_words(error: &fetch::Error) -> Option<String> {
         }
         E::Denied { url, source } => format!("While fetching {url}: {source}"),
         E::Network { url, source, .. } => format!("While fetching {url}: {source}"),
+        E::Metalink { source, .. } => metalink(source)?,
+        E::NotOfMetalink { source, .. } => match source {
+            NotTheFile::Size { wanted, found } => {
+                format!("Expected size is {wanted} bytes but content is {found} bytes")
+            }
+            NotTheFile::Digest { wanted, found } => {
+                format!("Expected checksum is {wanted} but actual is {found}")
+            }
+            _ => return None,
+        },
         E::Wrong { source, .. } => of_ostree(source),
         E::NotAnArchive { .. } => "Can't pull from archives with mode \"bare\"".to_owned(),
         E::Address { url, .. } => format!("Invalid URI scheme in {url}"),
@@ -74,6 +85,23 @@ fn fetch_words(error: &fetch::Error) -> Option<String> {
         }
         E::DeltasUseless => format!("Can't use static deltas in an archive repo: {error}"),
         E::Repo(e) => return ostree_words(e),
+        _ => return None,
+    })
+}
+
+/// Why a metalink cannot be used.
+fn metalink(why: &BadMetalink) -> Option<String> {
+    Some(match why {
+        BadMetalink::Digest(kind) => format!("Invalid hash digest for {kind}"),
+        BadMetalink::NoDigest => {
+            "No <verification> element with known <hash type='sha256'> or 'sha512'".to_owned()
+        }
+        BadMetalink::NoUrl => "No <url method='http'> elements found".to_owned(),
+        BadMetalink::NoFile(name) => format!("No <file name='{name}'> found"),
+        BadMetalink::Xml(e) => match e.why.strip_prefix("it ") {
+            Some(why) => format!("Error on line {}: Document {why}", e.line),
+            None => format!("Error on line {}: {}", e.line, e.why),
+        },
         _ => return None,
     })
 }

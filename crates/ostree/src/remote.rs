@@ -3,6 +3,7 @@
 //! A remote is a group `[remote "NAME"]` in the `config` file, or, for a system's own
 //! repository, in a file of `/etc/ostree/remotes.d`.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -91,6 +92,18 @@ impl Remote {
             key: "url".to_owned(),
             why: "is not set",
         })
+    }
+
+    /// Where it is: `metalink=` and the address of a metalink, where one is set, or the
+    /// address.
+    ///
+    /// # Errors
+    /// There is neither.
+    pub fn address(&self) -> Result<Cow<'_, str>> {
+        match self.get("metalink") {
+            Some(url) => Ok(format!("metalink={url}").into()),
+            None => Ok(self.url()?.into()),
+        }
     }
 
     /// The refs that a pull brings when it is told none: `branches`, separated by `;`.
@@ -380,7 +393,10 @@ mod tests {
         assert_eq!(r.branches(), ["a", "b/c"]);
         assert!(!r.gpg_verify().unwrap());
         assert_eq!(r.flag("tls-permissive").unwrap(), Some(true));
-        assert!(remote("a=b").url().is_err());
+        assert_eq!(r.address().unwrap(), "http://h/r");
+        let r = remote("url=http://h/r\nmetalink=http://m/");
+        assert_eq!(r.address().unwrap(), "metalink=http://m/");
+        assert!(remote("a=b").url().is_err() && remote("a=b").address().is_err());
         assert!(remote("gpg-verify=maybe").gpg_verify().is_err());
     }
 

@@ -22,7 +22,7 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
     let name = cx.word(0, "NAME must be specified")?;
     let repo = cx.repo()?;
     let remote = repo.remote(&name)?;
-    remote.url()?;
+    remote.address()?;
     let verifier = signing::verifier(&repo, &remote)?;
     let connection = crate::verbs::pull::connect(cx, &repo, &remote)?;
     let summary = connection.summary(&repo, &*verifier, true, &cx.monitor())?;

@@ -52,6 +52,11 @@ impl<'a> Esp<'a> {
     /// here or by `current`, goes first, to make room.
     pub fn write(&self, config: &BootConfig, current: Option<&BootConfig>) -> Result<()> {
         self.remove_others(config, current)?;
+        self.add(config)
+    }
+
+    /// The same, removing nothing.
+    fn add(&self, config: &BootConfig) -> Result<()> {
         for path in files(config) {
             self.install(path)?;
         }
@@ -168,10 +173,13 @@ impl<'a> Esp<'a> {
                 let path = self.root.join(systemd_boot::kernel_path(path));
                 self.fs.metadata(&path).is_ok_and(|m| m.size > 0)
             });
-        if whole && self.is_default(config.id()) {
+        if !whole {
+            self.add(config)?;
+        }
+        if self.is_default(config.id()) {
             return Ok(());
         }
-        self.write(config, None)?;
+        // What it names now may go only after this.
         self.set_default(config.id())
     }
 

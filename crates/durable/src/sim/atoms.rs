@@ -26,6 +26,10 @@ pub enum View {
     /// an inode that lost its last name may be seen empty or reused. Bytes
     /// overwritten in place and synced are certain.
     BootLoader,
+    /// FAT, which has no journal: as for [`BootLoader`](Self::BootLoader), a rename is
+    /// two changes of names; but there is nothing to checkpoint, and a sync of the file,
+    /// the directory or the filesystem puts what it is about in its place.
+    Fat,
 }
 
 /// A change that is not certain.
@@ -97,7 +101,7 @@ impl<'a> Disk<'a> {
         self.now.apply(effect);
         for effect in self.split(effect) {
             self.forget_overtaken(&effect);
-            if matches!(effect, Effect::New { .. }) && self.view != View::BootLoader {
+            if matches!(effect, Effect::New { .. }) && self.has_journal() {
                 // Without a name it is not there, so it may as well be certain.
                 self.certain.apply(&effect);
                 continue;
@@ -111,6 +115,11 @@ impl<'a> Disk<'a> {
                 given_up: false,
             });
         }
+    }
+
+    /// Whether an inode and its name come together.
+    fn has_journal(&self) -> bool {
+        matches!(self.view, View::Ordered | View::Relaxed)
     }
 
     /// A rename of a file between directories is two steps on a disk that
@@ -184,6 +193,12 @@ impl<'a> Disk<'a> {
             (View::BootLoader, Sync::Filesystem) => self.in_place(effect).is_some(),
             (View::BootLoader, _) => false,
             (_, Sync::Filesystem) => true,
+            (View::Fat, Sync::File(ino)) => {
+                made(effect) == Some(*ino)
+                    || data_of(effect) == Some(*ino)
+                    || meta_of(effect) == Some(*ino)
+            }
+            (View::Fat, Sync::Dir(dir)) => names(effect).iter().any(|(d, _)| d == dir),
             (View::Ordered, Sync::File(ino)) => {
                 data_of(effect).is_none_or(|changed| changed == *ino)
             }
@@ -233,7 +248,7 @@ impl<'a> Disk<'a> {
         let mut atoms = match self.view {
             View::Ordered => self.journal_atom().into_iter().collect(),
             View::Relaxed => self.metadata_atoms(),
-            View::BootLoader => {
+            View::BootLoader | View::Fat => {
                 let mut atoms = self.name_atoms();
                 atoms.extend(self.inode_atoms());
                 return atoms;
@@ -362,10 +377,8 @@ impl<'a> Disk<'a> {
     fn inode_atoms(&self) -> Vec<Atom> {
         let mut changed: BTreeMap<Ino, Vec<&Loose>> = BTreeMap::new();
         for loose in &self.loose {
-            let ino = match &loose.effect {
-                Effect::New { ino, .. } => Some(*ino),
-                effect => data_of(effect).or(meta_of(effect)),
-            };
+            let effect = &loose.effect;
+            let ino = made(effect).or(data_of(effect)).or(meta_of(effect));
             let removed = self.removed_by(&loose.effect);
             for ino in ino.into_iter().chain(removed) {
                 changed.entry(ino).or_default().push(loose);
@@ -444,6 +457,14 @@ fn inode(node: Node, meta: &Meta) -> Inode {
 fn pairs<'l>(loose: impl IntoIterator<Item = &'l Loose>) -> Vec<(usize, Effect)> {
     let pair = |l: &Loose| (l.at, l.effect.clone());
     loose.into_iter().map(pair).collect()
+}
+
+/// The inode that an effect makes.
+fn made(effect: &Effect) -> Option<Ino> {
+    match effect {
+        Effect::New { ino, .. } => Some(*ino),
+        _ => None,
+    }
 }
 
 /// The file whose bytes or length an effect changes.

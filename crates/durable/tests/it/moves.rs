@@ -99,6 +99,13 @@ fn moves() -> Vec<Move> {
             images: 12,
         },
         Move {
+            name: "switch_file over an old file",
+            start: with_dirs(),
+            run: |fs| durable::switch_file(fs, Path::new("/d/file"), &long(2), 0o600),
+            holds: old_or_new,
+            images: 30,
+        },
+        Move {
             name: "overwrite_in_place of one sector",
             start: disk(&[("/sector", &[1; 512])]),
             run: |fs| durable::overwrite_in_place(fs, Path::new("/sector"), &[2; 512]),
@@ -236,7 +243,7 @@ fn every_move_survives_a_full_disk() {
 
 #[test]
 fn a_failed_move_leaves_no_litter() {
-    for m in moves().iter().take(3) {
+    for m in moves().iter().take(4) {
         let before = m.start.snapshot();
         each_failure(&m.start, ENOSPC, m.run, |fs, result, call| {
             let unsynced = result.is_ok() || !fs.same_tree(&before);
@@ -290,6 +297,44 @@ fn a_plain_symlink_switch_is_not_enough_for_a_boot_loader() {
         );
         assert!(failure.is_err(), "the old inode is freed too early");
     }
+}
+
+/// A symlink that becomes a file, in the eyes of GRUB.
+#[test]
+fn a_boot_loader_without_a_journal_sees_the_old_file_or_the_new() {
+    let switch = |fs: &SimFs| durable::switch_file(fs, Path::new("/link"), b"file\n", 0o644);
+    let report = Crashes::from(&with_link()).view(View::BootLoader).check(
+        |fs| switch(fs).unwrap(),
+        |fs, when| {
+            let found = bytes(fs, "/link").expect("there is nothing");
+            assert!(found == b"old\n" || found == b"file\n", "{found:?}");
+            assert!(!when.finished || found == b"file\n");
+        },
+    );
+    assert!(report.images > 10, "{report}");
+}
+
+/// On FAT a rename is two writes, so that replacing a file may leave none.
+#[test]
+fn nothing_but_a_sector_in_place_replaces_a_file_on_fat() {
+    let start = disk(&[("/conf", &[1; 512])]);
+    let crashes = Crashes::from(&start).view(View::Fat);
+    let whole = |fs: &SimFs| {
+        let found = bytes(fs, "/conf").unwrap_or_default();
+        assert!(found == [1; 512] || found == [2; 512], "torn, or gone");
+    };
+    let replaced = crashes.clone().find(
+        |fs| durable::publish_file(fs, Path::new("/conf"), &[2; 512], 0o644).unwrap(),
+        |fs, _| whole(fs),
+    );
+    assert!(replaced.is_err(), "a rename passed for safe");
+    crashes.check(
+        |fs| durable::overwrite_in_place(fs, Path::new("/conf"), &[2; 512]).unwrap(),
+        |fs, when| {
+            whole(fs);
+            assert!(!when.finished || bytes(fs, "/conf").unwrap() == [2; 512]);
+        },
+    );
 }
 
 #[test]

@@ -7,6 +7,8 @@
 )]
 
 mod crash_adopt;
+mod crash_esp;
+mod crash_kargs;
 mod crash_publish;
 mod crash_rest;
 mod cuts;

@@ -144,6 +144,11 @@ impl Expected {
         }
     }
 
+    /// Kernels and initrds with their content, by their path in `/boot`.
+    pub fn boot_files(&self) -> impl Iterator<Item = (&String, &Vec<u8>)> {
+        self.boot_files.iter()
+    }
+
     /// Whether this script is the published one, and what it loads whole.
     pub fn is_script(&self, fs: &SimFs, script: &str) {
         assert_eq!(script, self.script, "a script that nobody published");

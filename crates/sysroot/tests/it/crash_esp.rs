@@ -37,6 +37,7 @@ fn host() -> (SimFs, DeploymentId, DeploymentId) {
     let settings = BootSettings {
         state_sector: "boot/efi/backstop/state".into(),
         loader: Loader::SystemdBoot,
+        without_digests: false,
     };
     sysroot.set_boot_settings(&settings).unwrap();
     let good = stage(&fs, commit(&fs, "1"), None).unwrap();

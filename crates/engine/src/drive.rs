@@ -25,6 +25,9 @@ use crate::state::{Open, Phase, State, Then};
 use crate::step::{Step, step};
 use crate::version::{Now, TxId};
 
+/// How often is looked whether another process has left its work.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Why a transaction could not be driven on.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
@@ -460,7 +463,7 @@ impl Driver<'_> {
             if work.is_some() || Instant::now() >= until {
                 return Ok(work);
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(LOOK);
         }
     }
 

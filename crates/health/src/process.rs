@@ -11,6 +11,9 @@ use crate::report::Status;
 
 /// What is kept of a program's output: its end, where the error usually is.
 const KEPT: usize = 4096;
+/// How soon, and how late at most, a program's end is noticed.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// How a program ended, and what it printed last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,14 +60,15 @@ pub(crate) fn run(mut command: Command, timeout: Duration) -> Ran {
 
 /// Waits for the end, as long as there is time.
 fn wait(child: &mut Child, started: Instant, timeout: Duration) -> Option<ExitStatus> {
-    let mut pause = Duration::from_millis(2);
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Some(status),
-            Ok(None) if started.elapsed() < timeout => std::thread::sleep(pause),
+            Ok(None) if started.elapsed() < timeout => {
+                // Hardly later than it took anyway.
+                std::thread::sleep((started.elapsed() / 10).clamp(SHORTEST, LONGEST_PAUSE));
+            }
             _ => return None,
         }
-        pause = (pause * 2).min(Duration::from_millis(50));
     }
 }
 

@@ -12,6 +12,8 @@ use crate::{LastWords, LiveSwitch, Machine, MachineError, Result, etc, facts};
 
 /// The unit that drives an open transaction; it ships with the tree.
 const SUPERVISOR: &str = "backstop-supervise.service";
+/// Where systemd puts the units that it is told of while it runs.
+const TRANSIENT: &str = "/run/systemd/transient";
 /// How a transient supervisor runs. What it started is stopped at once when it is
 /// killed: whoever takes over must not wait for it.
 const TRANSIENT_SUPERVISOR: &[&str] = &[
@@ -64,6 +66,32 @@ impl Systemd {
         all.push(&program);
         all.extend(arguments);
         run(&format!("start {unit}"), "systemd-run", &all)
+    }
+
+    /// Whether systemd has made a transient unit of this name and not forgotten it.
+    fn is_loaded(&self, unit: &str) -> bool {
+        self.fs.metadata(&Path::new(TRANSIENT).join(unit)).is_ok()
+    }
+
+    /// All timers that were made while the machine runs: each has its file.
+    fn transient_timers(&self) -> Result<Vec<String>> {
+        let dir = Path::new(TRANSIENT);
+        let entries = match self.fs.read_dir(dir) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => {
+                let (doing, path) = ("list", dir.to_owned());
+                return Err(MachineError::File {
+                    doing,
+                    path,
+                    source,
+                });
+            }
+        };
+        let names = entries
+            .into_iter()
+            .filter_map(|e| e.name.into_string().ok());
+        Ok(names.filter(|name| name.ends_with(".timer")).collect())
     }
 
     fn start_supervisor(&self, arguments: &[&str]) -> Result<()> {
@@ -138,10 +166,14 @@ fn output(doing: &str, program: &str, arguments: &[&str]) -> Result<String> {
     Err(failed(format!("{program} said: {}", said.trim())))
 }
 
+fn is_active(unit: &str) -> Result<()> {
+    run("ask", "systemctl", &["is-active", "--quiet", unit])
+}
+
 /// A unit that could not be started may be running: that is all that is wanted,
 /// and it is not asked beforehand, since it seldom is.
 fn unless_active(unit: &str, why: MachineError) -> Result<()> {
-    match run("ask", "systemctl", &["is-active", "--quiet", unit]) {
+    match is_active(unit) {
         Ok(()) => Ok(()),
         Err(_) => Err(why),
     }
@@ -165,6 +197,11 @@ impl Machine for Systemd {
             return self.start_supervisor(arguments);
         };
         let unit = format!("backstop-{name}");
+        let timer = format!("{unit}.timer");
+        // Armed before: what made it so may have stopped it since.
+        if self.is_loaded(&timer) && is_active(&timer).is_ok() {
+            return Ok(());
+        }
         let after = format!("--on-active={}ms", after.as_millis());
         let options = [
             after.as_str(),
@@ -177,22 +214,18 @@ impl Machine for Systemd {
             "--property=RestartSec=10",
         ];
         self.start_transient(&unit, &options, arguments)
-            .or_else(|why| unless_active(&format!("{unit}.timer"), why))
+            .or_else(|why| unless_active(&timer, why))
     }
 
     fn cancel(&mut self, prefix: &str, except: Option<&str>) -> Result<()> {
-        let pattern = format!("backstop-{prefix}*.timer");
-        let listed = output(
-            "list the timers",
-            "systemctl",
-            &["list-units", "--plain", "--no-legend", "--full", &pattern],
-        )?;
+        let prefix = format!("backstop-{prefix}");
         let except = except.map(|name| format!("backstop-{name}.timer"));
-        let timers = listed
-            .lines()
-            .filter_map(|line| line.split_whitespace().next())
-            .filter(|timer| Some(*timer) != except.as_deref());
-        let stop: Vec<&str> = ["stop"].into_iter().chain(timers).collect();
+        let mut timers = self.transient_timers()?;
+        timers.retain(|timer| timer.starts_with(&prefix) && Some(timer) != except.as_ref());
+        let stop: Vec<&str> = ["stop"]
+            .into_iter()
+            .chain(timers.iter().map(String::as_str))
+            .collect();
         match stop.len() {
             1 => Ok(()),
             _ => run("stop the timers", "systemctl", &stop),

@@ -105,7 +105,7 @@ impl NixHost {
             self.loader()?;
         }
         let started = Instant::now();
-        let opinion = self.ask_version(&target, live, monitor)?;
+        let (opinion, own, baseline) = self.look_at(&target, live, monitor)?;
         let refused = opinion.refused;
         let reject = transaction.request.if_refused == engine::IfRefused::Reject;
         if let Some((action, switched)) = refused.as_ref()
@@ -115,7 +115,6 @@ impl NixHost {
             // Neither live nor by a boot.
             return Err(switched.clone().failed(&target, *action));
         }
-        let own = self.own_checks(&target, monitor);
         let mut results = opinion.failures;
         results.extend(own.results);
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -125,53 +124,59 @@ impl NixHost {
                 results,
                 took_ms,
             },
-            baseline: self.baseline(monitor)?,
+            baseline,
             refuses_live: refused.map(|(_, switched)| switched.why()),
         })
     }
 
-    /// The version's pre-switch checks and, for a live trial, its dry activation.
-    fn ask_version(
+    /// All that is to be known before the activation, at the same time: nothing of it
+    /// changes the host. The version's pre-switch checks come before its dry activation,
+    /// which a boot trial does not need.
+    fn look_at(
         &self,
         target: &StorePath,
         live: bool,
         monitor: &dyn Monitor,
-    ) -> Result<Opinion> {
-        let mut opinion = Opinion::default();
-        let actions: &[Action] = if live {
-            &[Action::Check, Action::DryActivate]
+    ) -> Result<(Opinion, Report, Baseline)> {
+        let action = if live {
+            Action::DryActivate
         } else {
-            &[Action::Check]
+            Action::Check
         };
-        for action in actions {
-            let switched = self.ask_switcher(target, *action)?;
-            if *action == Action::DryActivate {
-                switched.output.lines().for_each(|line| monitor.note(line));
-            }
-            opinion.take_in(*action, switched, live);
-            if opinion.refused.is_some() || !opinion.failures.is_empty() {
-                break;
-            }
+        let log = self.log(&action.to_string())?;
+        let switcher = self.asker(target, &log);
+        let (switched, own, baseline) = std::thread::scope(|scope| {
+            let asking = scope.spawn(move || switcher.run(action, |_| Ok(())));
+            let own = self.own_checks(target, monitor);
+            let baseline = self.baseline(monitor);
+            let panicked = |panic| std::panic::resume_unwind(panic);
+            (asking.join().unwrap_or_else(panicked), own, baseline)
+        });
+        let switched = unless_busy(switched?, target, action)?;
+        if live {
+            switched.output.lines().for_each(|line| monitor.note(line));
         }
-        Ok(opinion)
+        let mut opinion = Opinion::default();
+        opinion.take_in(action, switched, live);
+        Ok((opinion, own, baseline?))
     }
 
-    /// Runs an action that changes nothing. A busy host is an error: nothing can be
-    /// said of the version then.
-    pub(crate) fn ask_switcher(&self, target: &StorePath, action: Action) -> Result<Switched> {
-        let log = self.log(&action.to_string())?;
-        let switcher = Switcher {
+    /// What runs an action that changes nothing.
+    fn asker<'a>(&'a self, target: &'a StorePath, log: &'a Path) -> Switcher<'a> {
+        Switcher {
             layout: &self.layout,
             toplevel: target,
-            log: &log,
+            log,
             limit: self.config.command_timeout,
             lock_wait: self.config.lock_wait,
-        };
-        let switched = switcher.run(action, |_| Ok(()))?;
-        match switched.end {
-            SwitchEnd::Busy => Err(switched.failed(target, action)),
-            _ => Ok(switched),
         }
+    }
+
+    /// Runs an action that changes nothing.
+    pub(crate) fn ask_switcher(&self, target: &StorePath, action: Action) -> Result<Switched> {
+        let log = self.log(&action.to_string())?;
+        let switched = self.asker(target, &log).run(action, |_| Ok(()))?;
+        unless_busy(switched, target, action)
     }
 
     /// The preflight checks that the version brings for itself.
@@ -188,6 +193,14 @@ impl NixHost {
     }
 }
 
+/// A busy host is an error: nothing can be said of the version then.
+fn unless_busy(switched: Switched, target: &StorePath, action: Action) -> Result<Switched> {
+    match switched.end {
+        SwitchEnd::Busy => Err(switched.failed(target, action)),
+        _ => Ok(switched),
+    }
+}
+
 impl Opinion {
     fn take_in(&mut self, action: Action, switched: Switched, live: bool) {
         match &switched.end {
@@ -196,8 +209,8 @@ impl Opinion {
                 self.refused = live.then_some((action, switched));
             }
             end => {
-                let name = match action {
-                    Action::Check => "pre-switch-checks",
+                let name = match (action, end) {
+                    (Action::Check, _) | (_, SwitchEnd::CheckFailed) => "pre-switch-checks",
                     _ => "dry-activate",
                 };
                 let why = end.to_string();

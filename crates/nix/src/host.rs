@@ -183,7 +183,9 @@ impl NixHost {
             config: &self.config,
             log: self.log("stage")?,
         };
-        if !store.is_valid(&target)? {
+        // A closure that is whole is asked for once.
+        let there = store.check_complete(&target);
+        if there.is_err() && !store.is_valid(&target)? {
             let source = &transaction.request.source;
             match source.strip_prefix(STORE) {
                 Some(from) => store.fetch(&target, Some(from))?,
@@ -191,7 +193,9 @@ impl NixHost {
                 None => return Err(Error::NotHere(target)),
             }
         }
-        store.check_complete(&target)?;
+        if there.is_err() {
+            store.check_complete(&target)?;
+        }
         store.check_signatures(&target)?;
         // Nix syncs its database, but not what it writes into the store.
         for dir in [self.layout.store(), self.layout.state()] {

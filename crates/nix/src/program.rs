@@ -21,6 +21,9 @@ const PROGRAMS: &str = "/run/wrappers/bin:/run/current-system/sw/bin:/nix/var/ni
 const LONGEST: u64 = 64 << 20;
 /// No log of a program is longer: it is begun anew.
 const LONGEST_LOG: u64 = 16 << 20;
+/// How soon, and how late at most, a program's end is noticed.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// What is kept of a log: its end, where the error usually is.
 const KEPT: u64 = 8192;
 
@@ -189,8 +192,9 @@ fn failed(doing: &str, command: &Command, ended: Ended, output: String) -> Error
 /// Waits for the end; when the time is over, kills the whole process group.
 fn wait(child: &mut Child, limit: Duration, meanwhile: impl Fn()) -> Ended {
     let started = Instant::now();
-    let mut pause = Duration::from_millis(2);
     loop {
+        // Hardly later than it took anyway.
+        let pause = (started.elapsed() / 10).clamp(SHORTEST, LONGEST_PAUSE);
         match child.try_wait() {
             Ok(Some(status)) => return status.into(),
             Ok(None) if started.elapsed() < limit => {
@@ -202,7 +206,6 @@ fn wait(child: &mut Child, limit: Duration, meanwhile: impl Fn()) -> Ended {
                 return Ended::TimedOut(limit);
             }
         }
-        pause = (pause * 2).min(Duration::from_millis(50));
     }
 }
 

@@ -375,6 +375,7 @@ impl<'a> HostRun<'a> {
         self.on.says("copying");
         let socket = self.on.shared.controls.socket(self.on.number);
         let what = wanted.derivation.as_ref().unwrap_or(&wanted.version);
+        nix::hold(self.session()?, &wanted.version, limit)?;
         let closure = self.on.shared.closures.of(what, limit)?;
         nix::copy(
             self.session()?,
@@ -389,7 +390,6 @@ impl<'a> HostRun<'a> {
             self.on.says("building there");
             nix::realise(self.session()?, drv, host.bounds.build)?;
         }
-        nix::hold(self.session()?, &wanted.version, limit)?;
         Ok(Came::Through)
     }
 }

@@ -160,16 +160,18 @@ impl<'a> Pursuit<'a> {
             && trial.confirmed_by.is_none()
             && !self.confirmed
             && host.confirm
+            && let Some(outcome) = self.confirm(connection, &open)?
         {
-            self.confirm(connection, &open)?;
+            return Ok(Look::Over(outcome));
         }
         self.wait(connection, &open)
     }
 
-    /// Looks from here, then gives the host our word, or takes it away.
-    fn confirm(&mut self, connection: &mut Connection, open: &Open) -> Result<()> {
+    /// Looks from here, then gives the host our word, or takes it away. A host that was
+    /// only waiting for it answers with how it ended.
+    fn confirm(&mut self, connection: &mut Connection, open: &Open) -> Result<Option<Outcome>> {
         if Instant::now() > self.confirm_until {
-            return Ok(());
+            return Ok(None);
         }
         let (on, host) = (self.on, self.on.host);
         if let Some(failed) = self.check_from_here() {
@@ -177,7 +179,7 @@ impl<'a> Pursuit<'a> {
             let words = ask::words(host, &["rollback", "--reason", &failed]);
             let limit = host.bounds.settle;
             connection.run(Program::Backstop, &words, None, limit, &mut |_| {})?;
-            return Ok(());
+            return Ok(None);
         }
         if open.transaction.request.kind == TrialKind::Boot {
             // What was in memory before the reboot is gone.
@@ -186,15 +188,12 @@ impl<'a> Pursuit<'a> {
         on.bring_keys(connection, When::After)?;
         on.says("confirming");
         let tx = open.transaction.id.to_string();
-        ask::backstop(
-            connection,
-            host,
-            &["confirm", "--upgrade", &tx],
-            host.bounds.settle,
-        )?;
+        let words = ["confirm", "--upgrade", &tx];
+        let said = ask::backstop(connection, host, &words, host.bounds.settle)?;
         self.confirmed = true;
         on.says("confirmed");
-        Ok(())
+        let mut lines = said.lines();
+        Ok(lines.find_map(|line| serde_json::from_str(line).ok()))
     }
 
     /// The first check from here that fails, if one does.

@@ -262,13 +262,11 @@ fn nix_copy(host: &Host, path: &str, socket: &Path) -> Result<()> {
 /// own roots are there.
 const INCOMING: &str = "/nix/var/nix/gcroots/backstop-incoming";
 
-/// Keeps what was brought from being collected: the host's turn may come hours
-/// later.
+/// Keeps what is brought from being collected: the host's turn may come hours later.
+/// Done before it is there, so that no collection comes between.
 pub(crate) fn hold(connection: &mut Connection, path: &str, limit: Duration) -> Result<()> {
-    let words = ["--realise", path, "--add-root", INCOMING].map(str::to_owned);
-    connection
-        .must_run("nix-store", &words, None, limit)
-        .map(drop)
+    let words = ["-sfn", path, INCOMING].map(str::to_owned);
+    connection.must_run("ln", &words, None, limit).map(drop)
 }
 
 /// Builds a derivation on the host, which has it already.

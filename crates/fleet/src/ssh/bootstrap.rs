@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
+/// Where a host notes which programs it has read: in memory.
+pub(super) const NOTES: &str = "/run/backstop";
 /// No program is longer.
 const LONGEST: u64 = 1 << 30;
 
@@ -117,9 +119,15 @@ fn arch(head: &[u8; 20]) -> Option<&'static str> {
 
 /// The script that finds or takes the program and becomes it. Its lines to us
 /// begin with `mark`, since a host may print what it likes at a login. A program
-/// that was `seen` whole a moment ago is not read again.
-pub(super) fn script(mark: &str, dir: &Path, programs: &[Arc<Bring>], seen: bool) -> String {
-    let whole = if seen { "" } else { r#" && ok "$b""# };
+/// that was `seen` whole a moment ago is not read again; nor is one that was read in this
+/// boot, by the host's note in `notes`, and that nobody has touched since.
+pub(super) fn script(
+    mark: &str,
+    (dir, notes): (&Path, &Path),
+    programs: &[Arc<Bring>],
+    seen: bool,
+) -> String {
+    let whole = if seen { "" } else { r#" && whole"# };
     let mut cases = String::new();
     for program in programs {
         let Bring {
@@ -127,11 +135,15 @@ pub(super) fn script(mark: &str, dir: &Path, programs: &[Arc<Bring>], seen: bool
         } = &**program;
         cases.push_str(&format!("{arch}) h={digest}; n={size};; "));
     }
-    let dir = dir.display();
+    let (dir, notes) = (dir.display(), notes.display());
     format!(
         r#"umask 022; a=$(uname -m); case $a in {cases}*) echo "{mark} arch $a"; exit 1;; esac
-d={dir}/$h; b=$d/backstop
+d={dir}/$h; b=$d/backstop; w={notes}/whole-$h
 ok() {{ [ "$(sha256sum <"$1" 2>/dev/null)" = "$h  -" ]; }}
+whole() {{ read -r boot </proc/sys/kernel/random/boot_id; s=$(stat -Lc "%d %i %s %y %z" "$b" 2>/dev/null)
+if [ "$s" ]; then {{ read -r known <"$w"; }} 2>/dev/null; [ "$known" = "$boot $s" ] && return; fi
+ok "$b" || return
+if [ "$s" ]; then {{ mkdir -p {notes} && echo "$boot $s" >"$w"; }} 2>/dev/null; fi; return 0; }}
 if ! {{ [ -x "$b" ]{whole}; }}; then
 mkdir -p "$d" && t=$(mktemp "$d/.upload.XXXXXX") || {{ echo "{mark} cannot write to $d"; exit 1; }}
 trap "rm -f $t" EXIT HUP INT TERM
@@ -162,6 +174,7 @@ pub(super) fn command_line(script: &str, sudo: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods)]
     use super::*;
     use std::process::Command;
 
@@ -183,7 +196,12 @@ mod tests {
             size: 3,
             arch: "x86_64",
         });
-        let script = script("MARK", Path::new("/var/lib/backstop/bin"), &[bring], false);
+        let script = script(
+            "MARK",
+            (Path::new("/var/lib/backstop/bin"), Path::new(NOTES)),
+            &[bring],
+            false,
+        );
         assert!(!script.contains('\''), "it is put between single quotes");
         let checked = Command::new("sh")
             .args(["-n", "-c", &script])
@@ -214,7 +232,7 @@ mod tests {
             size: program.len() as u64,
             arch: std::env::consts::ARCH,
         });
-        let script = script("MARK", dir.path(), &[bring], false);
+        let script = script("MARK", (dir.path(), dir.path()), &[bring], false);
         let start = || {
             let mut command = Command::new("sh");
             command.args(["-c", &script]);
@@ -266,8 +284,14 @@ mod tests {
         // Not what its digest says.
         let program = std::path::Path::new("/bin/echo");
         std::os::unix::fs::symlink(program, place.join("backstop")).unwrap();
+        let notes = dir.path().join("notes");
         let run = |seen| {
-            let script = script("MARK", dir.path(), std::slice::from_ref(&bring), seen);
+            let script = script(
+                "MARK",
+                (dir.path(), &notes),
+                std::slice::from_ref(&bring),
+                seen,
+            );
             let mut sh = Command::new("sh");
             sh.args(["-c", &script]).stdin(std::process::Stdio::null());
             String::from_utf8(sh.output().unwrap().stdout).unwrap()
@@ -278,8 +302,66 @@ mod tests {
     }
 
     #[test]
+    fn a_program_is_read_once_a_boot_unless_it_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "#!/bin/sh\necho \"$1\"\n";
+        let digest = Sha256::digest(text);
+        let bring = Arc::new(Bring {
+            path: "/x".into(),
+            digest: digest.iter().map(|b| format!("{b:02x}")).collect(),
+            size: text.len() as u64,
+            arch: std::env::consts::ARCH,
+        });
+        let place = dir.path().join(&bring.digest);
+        let program = place.join("backstop");
+        std::fs::create_dir(&place).unwrap();
+        std::fs::write(&program, text).unwrap();
+        std::fs::set_permissions(
+            &program,
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )
+        .unwrap();
+        // The only `sha256sum` that is found tells that it was asked.
+        let bin = dir.path().join("bin");
+        std::fs::create_dir(&bin).unwrap();
+        let sum = "#!/bin/sh\necho asked >>\"$ASKED\"\nexec /usr/bin/sha256sum\n";
+        std::fs::write(bin.join("sha256sum"), sum).unwrap();
+        std::fs::set_permissions(
+            bin.join("sha256sum"),
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )
+        .unwrap();
+        let asked = dir.path().join("asked");
+        let notes = dir.path().join("notes");
+        let run = || {
+            let places = (dir.path(), notes.as_path());
+            let script = script("MARK", places, std::slice::from_ref(&bring), false);
+            let path = format!("{}:/usr/bin:/bin", bin.display());
+            let mut sh = Command::new("sh");
+            sh.args(["-c", &script]).stdin(std::process::Stdio::null());
+            sh.env("PATH", path).env("ASKED", &asked);
+            let said = String::from_utf8(sh.output().unwrap().stdout).unwrap();
+            let asked = std::fs::read_to_string(&asked).unwrap_or_default();
+            (said, asked.lines().count())
+        };
+        let well = || "MARK run\ntarget\n".to_owned();
+        assert_eq!(run(), (well(), 1));
+        assert_eq!(run(), (well(), 1), "known");
+        // The same size, and the same time of change to the second or so.
+        std::fs::write(&program, text.replace("echo", "true")).unwrap();
+        let (said, times) = run();
+        assert!(said.starts_with("MARK send "), "{said}");
+        assert_eq!(times, 3, "it, and what came instead");
+    }
+
+    #[test]
     fn a_host_of_another_kind_is_told_apart() {
-        let script = script("MARK", Path::new("/nonexistent"), &[], true);
+        let script = script(
+            "MARK",
+            (Path::new("/nonexistent"), Path::new("/nonexistent")),
+            &[],
+            true,
+        );
         let out = Command::new("sh").args(["-c", &script]).output().unwrap();
         let text = String::from_utf8_lossy(&out.stdout);
         assert_eq!(text.trim(), format!("MARK arch {}", std::env::consts::ARCH));

@@ -96,7 +96,8 @@ impl Connection {
         let mark = mark();
         // A fresh connection follows a session that has seen the program whole.
         let seen = way == Way::Fresh;
-        let script = bootstrap::script(&mark, &host.program_dir, &programs, seen);
+        let places = (host.program_dir.as_path(), Path::new(bootstrap::NOTES));
+        let script = bootstrap::script(&mark, places, &programs, seen);
         let sudo = host.sudo.then(|| match with.password {
             Some(_) => format!("-S -p {PROMPT}"),
             None => "-n".to_owned(),

@@ -18,6 +18,14 @@ pub(crate) struct ListedEntry {
     pub entry: BlsEntry,
 }
 
+/// The same, before it is known that its link leads to a deployment.
+struct ReadEntry {
+    deployment: Result<DeploymentId>,
+    bootcsum: String,
+    kargs: KernelArgs,
+    entry: BlsEntry,
+}
+
 impl Sysroot {
     /// Which of the two `loader` directories counts.
     ///
@@ -63,11 +71,31 @@ impl Sysroot {
             }
         }
         found.sort_by(|a, b| (&b.0, &b.1).cmp(&(&a.0, &a.1)));
-        Ok(found.into_iter().map(|(_, _, entry)| entry).collect())
+        let mut listed = Vec::new();
+        for (_, _, entry) in found {
+            let link = entry.deployment;
+            let deployment = link.or_else(|e| self.written_down(version, listed.len(), e))?;
+            listed.push(ListedEntry {
+                deployment,
+                bootcsum: entry.bootcsum,
+                kargs: entry.kargs,
+                entry: entry.entry,
+            });
+        }
+        Ok(listed)
+    }
+
+    /// The deployment of the entry at this place where its link is gone: the order that
+    /// was published with the entries knows it. A version on trial whose link is damaged
+    /// must not keep anybody from putting the host back.
+    fn written_down(&self, version: u8, place: usize, gone: Error) -> Result<DeploymentId> {
+        let published = self.published_with(version).ok().flatten();
+        let id = published.and_then(|p| p.order.all().get(place).map(|id| (*id).clone()));
+        id.ok_or(gone)
     }
 
     /// Reads an entry; `None` when it is not for a deployment.
-    fn entry(&self, path: &Path, version: u8) -> Result<Option<ListedEntry>> {
+    fn entry(&self, path: &Path, version: u8) -> Result<Option<ReadEntry>> {
         let invalid = |why: String| Error::Invalid {
             path: path.to_owned(),
             why,
@@ -84,18 +112,25 @@ impl Sysroot {
                 "ostree={link} is no link of loader.{version}"
             )));
         };
-        let deployment = self.follow_link(&link)?;
+        let deployment = self.follow_link(&link);
         kargs.delete("ostree");
         if kargs.get("init").is_some_and(|i| i.starts_with(&link)) {
             // Of an entry without an initramfs: it goes with the link.
             kargs.delete("init");
         }
-        Ok(Some(ListedEntry {
+        Ok(Some(ReadEntry {
             deployment,
             bootcsum: parsed.bootcsum,
             kargs,
             entry,
         }))
+    }
+
+    /// Whether an entry's link leads to its deployment.
+    pub(crate) fn is_linked(&self, listed: &ListedEntry) -> bool {
+        let link = listed.entry.options().ok().and_then(|o| o.get("ostree"));
+        let leads = link.map(|link| self.follow_link(&link));
+        leads.is_some_and(|id| id.is_ok_and(|id| id == listed.deployment))
     }
 
     /// The deployment that `/ostree/boot.B/SR/BOOTCSUM/SERIAL` leads to.

@@ -175,10 +175,8 @@ impl Sysroot {
         let Some(version) = self.boot_version()? else {
             return Ok(Published::default());
         };
-        let path = self.layout().loader_of(version).join(ORDER_NAME);
-        if self.fs().metadata(&path).is_ok() {
-            let text = durable::read_to_string(self.fs(), &path)?;
-            return from_text(&text).map_err(|why| Error::Invalid { path, why });
+        if let Some(published) = self.published_with(version)? {
+            return Ok(published);
         }
         let good = self.entries()?.into_iter().map(|e| e.deployment);
         let order = BootOrder {
@@ -189,6 +187,18 @@ impl Sysroot {
             config: None,
             order,
         })
+    }
+
+    /// The order that was written down with the entries of a boot version; `ostree`
+    /// writes none.
+    pub(crate) fn published_with(&self, version: u8) -> Result<Option<Published>> {
+        let path = self.layout().loader_of(version).join(ORDER_NAME);
+        if self.fs().metadata(&path).is_err() {
+            return Ok(None);
+        }
+        let text = durable::read_to_string(self.fs(), &path)?;
+        let published = from_text(&text).map_err(|why| Error::Invalid { path, why })?;
+        Ok(Some(published))
     }
 }
 

@@ -135,7 +135,7 @@ impl Sysroot {
         let entries = self.entries().ok()?;
         let whole = entries.iter().all(|e| {
             let tree = self.layout().deployment(&e.deployment);
-            self.fs().metadata(&tree).is_ok() && self.installed(e).is_some()
+            self.fs().metadata(&tree).is_ok() && self.installed(e).is_some() && self.is_linked(e)
         });
         let same = order.trial.is_none() && published.order == *order && whole;
         let written = |file: &PublishedFile| {

@@ -1,6 +1,7 @@
 //! A host from its first deployment through upgrades.
 
 use std::fs;
+use std::path::Path;
 
 use monitor::Silent;
 use sysroot::{BootOrder, BootSettings, Error, EtcConflict, Loader, Standing};
@@ -357,4 +358,35 @@ fn deleted_deployments_do_not_stand_in_the_way() {
     let refused = host.sysroot.publish(&wanted, &Silent);
     assert!(matches!(refused, Err(Error::NoDeployment(_))));
     assert_eq!(host.boot(), ids[1]);
+}
+
+#[test]
+fn a_trial_whose_link_is_gone_can_be_put_back() {
+    let host = Host::new();
+    let good = host.stage(host.version("1", &[]), None).deployment;
+    host.publish(&[&good], None);
+    let new = host.stage(host.version("2", &[]), Some(&good)).deployment;
+    host.publish(&[&good], Some(&new));
+    let links = host.root().join("ostree").join(
+        fs::read_link(host.root().join("boot/loader"))
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .replace("loader", "boot"),
+    );
+    let of_trial = |link: &Path| {
+        let target = fs::read_link(link);
+        target.is_ok_and(|to| to.to_string_lossy().contains(&new.checksum.to_string()))
+    };
+    let mut all = Vec::new();
+    for dir in fs::read_dir(links.join("debian")).unwrap() {
+        let names = fs::read_dir(dir.unwrap().path()).unwrap();
+        all.extend(names.map(|link| link.unwrap().path()));
+    }
+    let link = all.iter().find(|link| of_trial(link)).unwrap();
+    fs::remove_file(link).unwrap();
+    assert_eq!(host.sysroot.deployments().unwrap().len(), 2);
+    host.publish(&[&good], None);
+    assert_eq!(host.boot(), good);
+    assert!(host.sysroot.published().unwrap().order.trial.is_none());
 }

@@ -19,6 +19,7 @@ use work::{Into, Kind, WORKS};
 
 mod fleet;
 mod floor;
+mod memory;
 mod work;
 
 /// What is measured.
@@ -40,6 +41,8 @@ pub struct Bench {
 enum Other {
     /// Measure the deployer against deploy-rs and colmena, into bench/ (needs root)
     Fleet(fleet::Fleet),
+    /// Measure the memory of pulls, and print it
+    Memory(memory::Memory),
 }
 
 impl Bench {
@@ -48,6 +51,7 @@ impl Bench {
         match &self.other {
             None => repository(self.rounds, &self.tree),
             Some(Other::Fleet(options)) => fleet::run(options),
+            Some(Other::Memory(options)) => memory::run(options),
         }
     }
 }
@@ -99,6 +103,7 @@ fn repository(rounds: usize, tree: &Path) -> anyhow::Result<()> {
     writeln!(report, "{}\n", machine(files, bytes, kind)?)?;
     table(&mut report, &taken, &floors)?;
     floors.table(&mut report)?;
+    memory::table(&mut report, &backstop, tree)?;
     crate::bench_delta::run(rounds, &backstop, &mut report)?;
     println!("\n{report}");
     save("", &report)
@@ -161,22 +166,13 @@ fn one_round(
         };
         make(program, backstop, &dir(program), repo)?;
     }
-    let served = Served::start(scratch, backstop, tree)?;
+    let served = Served::start(&scratch.dir(), backstop, tree)?;
     for (work, taken) in WORKS.iter().zip(taken) {
         for program in programs {
             if let Some(into) = work.into {
                 make(program, backstop, &dir(program), into)?;
                 if into.kind == Kind::Following {
-                    let repo = format!("--repo={}", into.name);
-                    let args = [
-                        "remote",
-                        "add",
-                        &repo,
-                        "--no-gpg-verify",
-                        "origin",
-                        &served.url,
-                    ];
-                    measure(program, backstop, &dir(program), args.map(OsStr::new))?;
+                    follow(program, backstop, &dir(program), into, &served)?;
                 }
             }
             let args = match program {
@@ -204,10 +200,9 @@ struct Served {
 }
 
 impl Served {
-    fn start(scratch: &Scratch, backstop: &Path, tree: &Path) -> anyhow::Result<Self> {
-        let dir = scratch.dir();
+    fn start(dir: &Path, backstop: &Path, tree: &Path) -> anyhow::Result<Self> {
         let run = |args: &[&OsStr]| {
-            measure(Program::Backstop, backstop, &dir, args.iter().copied()).map(|_| ())
+            measure(Program::Backstop, backstop, dir, args.iter().copied()).map(|_| ())
         };
         let repo = OsStr::new("--repo=served");
         run(&["init".as_ref(), repo, "--mode=archive".as_ref()])?;
@@ -217,7 +212,7 @@ impl Served {
         let mut server = Command::new(backstop)
             .args(["repo", "serve", "--repo=served", "--port=0"])
             .args(["--address=127.0.0.1"])
-            .current_dir(&dir)
+            .current_dir(dir)
             .stdout(Stdio::piped())
             .spawn()?;
         let out = server.stdout.take().context("no output")?;
@@ -253,12 +248,28 @@ fn make(program: Program, backstop: &Path, dir: &Path, what: Into) -> anyhow::Re
     Ok(())
 }
 
-fn measure<'a>(
+/// Makes the served repository the remote of another.
+fn follow(
+    program: Program,
+    backstop: &Path,
+    dir: &Path,
+    what: Into,
+    served: &Served,
+) -> anyhow::Result<()> {
+    let repo = format!("--repo={}", what.name);
+    let add = ["remote", "add", &repo, "--no-gpg-verify", "origin"];
+    let args = add.into_iter().chain([served.url.as_str()]);
+    measure(program, backstop, dir, args.map(OsStr::new))?;
+    Ok(())
+}
+
+/// A command line for a program, in its directory.
+fn command<'a>(
     program: Program,
     backstop: &Path,
     dir: &Path,
     args: impl IntoIterator<Item = &'a OsStr>,
-) -> anyhow::Result<Taken> {
+) -> Command {
     let mut command = match program {
         Program::Ostree => Command::new("ostree"),
         Program::Backstop => {
@@ -267,11 +278,18 @@ fn measure<'a>(
             command
         }
     };
+    command.args(args).current_dir(dir).stdout(Stdio::null());
     command
-        .args(args)
-        .current_dir(dir)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+}
+
+fn measure<'a>(
+    program: Program,
+    backstop: &Path,
+    dir: &Path,
+    args: impl IntoIterator<Item = &'a OsStr>,
+) -> anyhow::Result<Taken> {
+    let mut command = command(program, backstop, dir, args);
+    command.stderr(Stdio::piped());
     let (cpu, start) = (children_cpu()?, Instant::now());
     let out = command.output()?;
     let wall = start.elapsed();

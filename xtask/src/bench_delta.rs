@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 
+use crate::peak::{Watched, watch};
 use crate::scratch::Scratch;
 
 /// So many libraries of the system are edited, of about so many bytes.
@@ -176,21 +176,7 @@ fn generate(command: &mut Command, dir: &Path, args: &[&str]) -> anyhow::Result<
         .current_dir(dir)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    let start = Instant::now();
-    let mut child = command.spawn()?;
-    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
-    let mut memory = 0;
-    let ended = loop {
-        if let Some(ended) = child.try_wait()? {
-            break ended;
-        }
-        memory = memory.max(peak(&status).unwrap_or(0));
-        std::thread::sleep(Duration::from_millis(2));
-    };
-    let seconds = start.elapsed().as_secs_f64();
-    if !ended.success() {
-        bail!("{command:?} failed");
-    }
+    let Watched { seconds, peak } = watch(command)?;
     let mut size = 0;
     for entry in std::fs::read_dir(&out)? {
         size += entry?.metadata()?.len();
@@ -198,16 +184,9 @@ fn generate(command: &mut Command, dir: &Path, args: &[&str]) -> anyhow::Result<
     std::fs::remove_dir_all(&out)?;
     Ok(Taken {
         seconds,
-        memory,
+        memory: peak,
         size,
     })
-}
-
-/// The most memory that a process has had so far, in KiB.
-fn peak(status: &Path) -> Option<u64> {
-    let text = std::fs::read_to_string(status).ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse().ok()
 }
 
 fn median(mut all: Vec<Taken>) -> Taken {

@@ -11,6 +11,7 @@ mod boot_failures;
 mod conformance;
 mod fixed;
 mod fuzz;
+mod peak;
 mod picture;
 mod scratch;
 mod step;

@@ -31,6 +31,9 @@ pub fn of(error: &anyhow::Error) -> String {
         if let Some(text) = signed(cause) {
             return text;
         }
+        if let Some(DeltaError::Name(name)) = cause.downcast_ref() {
+            return format!("Invalid rev {name}");
+        }
         if let Some(e) = cause.downcast_ref::<Error>()
             && let Some(text) = ostree_words(e)
         {

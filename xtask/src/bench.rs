@@ -17,6 +17,7 @@ use crate::scratch::Scratch;
 use floor::Floors;
 use work::{Into, Kind, WORKS};
 
+mod deploy;
 mod fleet;
 mod floor;
 mod memory;
@@ -43,6 +44,8 @@ enum Other {
     Fleet(fleet::Fleet),
     /// Measure the memory of pulls, and print it
     Memory(memory::Memory),
+    /// Measure an upgrade against `ostree admin deploy`, into bench/ (needs root)
+    Deploy(deploy::Deploy),
 }
 
 impl Bench {
@@ -52,6 +55,7 @@ impl Bench {
             None => repository(self.rounds, &self.tree),
             Some(Other::Fleet(options)) => fleet::run(options),
             Some(Other::Memory(options)) => memory::run(options),
+            Some(Other::Deploy(options)) => deploy::run(options),
         }
     }
 }

@@ -102,6 +102,7 @@ impl Text<'_> {
                 Some(Type::Text(letter)) if *letter != b's' => Value::OtherText(*letter, text),
                 _ => Value::Text(text),
             }),
+            'b' if self.rest[1..].starts_with(['\'', '"']) => self.byte_string(),
             '[' => self.list(of),
             '{' => self.dictionary(of),
             '(' => self.tuple(of),
@@ -146,9 +147,45 @@ impl Text<'_> {
                     'n' => '\n',
                     't' => '\t',
                     'r' => '\r',
+                    'u' => {
+                        let digits: String = chars.by_ref().take(4).map(|(_, c)| c).collect();
+                        char::from_u32(u32::from_str_radix(&digits, 16).ok()?)?
+                    }
                     other => other,
                 }),
                 c => text.push(c),
+            }
+        }
+        None
+    }
+
+    /// Bytes as text, `b'…'`: a NUL follows them, and odd ones are in octal.
+    fn byte_string(&mut self) -> Option<Value> {
+        let mut chars = self.rest[1..].bytes().enumerate().peekable();
+        let (_, quote) = chars.next()?;
+        let mut bytes = Vec::new();
+        while let Some((at, byte)) = chars.next() {
+            match byte {
+                byte if byte == quote => {
+                    self.rest = &self.rest[at + 2..];
+                    bytes.push(0);
+                    return Some(Value::Bytes(bytes));
+                }
+                b'\\' => bytes.push(match chars.next()?.1 {
+                    b'n' => b'\n',
+                    b't' => b'\t',
+                    b'r' => b'\r',
+                    digit @ b'0'..=b'7' => {
+                        let mut code = u32::from(digit - b'0');
+                        for _ in 0..2 {
+                            let next = chars.next_if(|(_, b)| matches!(b, b'0'..=b'7'));
+                            code = next.map_or(code, |(_, b)| code * 8 + u32::from(b - b'0'));
+                        }
+                        u8::try_from(code).ok()?
+                    }
+                    other => other,
+                }),
+                byte => bytes.push(byte),
             }
         }
         None
@@ -287,7 +324,11 @@ mod tests {
             "uint64 42",
             "int16 -3",
             "byte 0x2a",
+            "b''",
+            "b'a\\001b\\377'",
+            "b\"it's\"",
             "'text'",
+            "'bell\\u0007'",
             "['a', 'b']",
             "[uint32 1, 2]",
             "('a', 1)",
@@ -307,6 +348,8 @@ mod tests {
             "",
             "what",
             "'a",
+            "b'a",
+            "b'\\777'",
             "[1, 'a']",
             "[]",
             "(1",

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::reason::Reason;
-use crate::request::Transaction;
+use crate::request::{Transaction, TrialKind};
 use crate::version::{BootId, TxId};
 
 /// What the host is in the middle of.
@@ -43,6 +43,25 @@ pub struct Open {
     pub boot: BootId,
     /// How far it is.
     pub phase: Phase,
+}
+
+impl Open {
+    /// Whether it is for the supervisor that was started with it, in this boot: a live
+    /// trial, or a boot trial before its reboot. The unit at the end of boot leaves it
+    /// alone: it may run as late as that on a host that came up just now.
+    #[must_use]
+    pub fn has_supervisor(&self, boot: &BootId) -> bool {
+        let live = self.transaction.request.kind == TrialKind::Live;
+        let prepared = matches!(
+            self.phase,
+            Phase::Requested
+                | Phase::Staged
+                | Phase::Ready { .. }
+                | Phase::Activating { .. }
+                | Phase::AwaitingBoot { .. }
+        );
+        self.boot == *boot && (live || prepared)
+    }
 }
 
 /// How far a transaction is. The phase is on the disk before its effect begins.

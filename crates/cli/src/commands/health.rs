@@ -1,6 +1,6 @@
 //! `backstop health`: at the end of boot.
 
-use engine::{Open, Pause, Phase, Scope, TrialKind};
+use engine::{Pause, Scope};
 
 use crate::args::Global;
 use crate::exit::Ended;
@@ -20,7 +20,7 @@ pub fn run(global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
     let state = session.journal.load()?.state;
     if state
         .open()
-        .is_some_and(|open| open.boot == now.boot && has_supervisor(open))
+        .is_some_and(|open| open.has_supervisor(&now.boot))
     {
         return Ok(Ended::Done);
     }
@@ -32,20 +32,4 @@ pub fn run(global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
         Pause::Idle(_) | Pause::Ready | Pause::AwaitingBoot => Ended::Done,
         _ => Ended::Unhealthy,
     })
-}
-
-/// Whether an upgrade that was asked for in this boot is its supervisor's: a live trial
-/// that starts this unit, or a boot trial before its reboot. This unit may run as late as
-/// that on a host that came up just now.
-fn has_supervisor(open: &Open) -> bool {
-    let live = open.transaction.request.kind == TrialKind::Live;
-    let prepared = matches!(
-        open.phase,
-        Phase::Requested
-            | Phase::Staged
-            | Phase::Ready { .. }
-            | Phase::Activating { .. }
-            | Phase::AwaitingBoot { .. }
-    );
-    live || prepared
 }

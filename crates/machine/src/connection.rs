@@ -20,7 +20,8 @@ const TICKS_PER_SECOND: u64 = 100;
 pub enum Connection {
     /// At the machine itself: a console, a timer, a unit.
     Local,
-    /// Over SSH; the connection was opened this long after the kernel's start.
+    /// Over SSH; the connection was opened this long after the kernel's start, rounded
+    /// down to a clock tick (10 ms).
     Ssh(Duration),
 }
 

@@ -18,6 +18,9 @@ use crate::ssh::{Connection, Way};
 use crate::wire::Program;
 use crate::{Error, Result};
 
+/// A host knows when a connection was opened to a clock tick of 10 ms, rounded down:
+/// one that is opened this long after the activation counts as opened after it.
+const TICK: Duration = Duration::from_millis(10);
 /// The pause between two looks at a host.
 const PAUSE: Duration = Duration::from_millis(300);
 /// The longest pause between two attempts to connect.
@@ -99,8 +102,17 @@ impl<'a> Pursuit<'a> {
     /// How it ended; nothing if that became known elsewhere.
     pub(super) fn run(mut self) -> Result<Option<Outcome>> {
         let mut pause = PAUSE;
+        if self.over.wait(TICK) {
+            return Ok(None);
+        }
         while Instant::now() < self.until {
-            self.on.says("connecting anew");
+            match &self.trouble {
+                None => self.on.says("connecting anew"),
+                Some(e) => {
+                    let why = crate::chain(e);
+                    self.on.says(&format!("connecting anew: {why}"));
+                }
+            }
             match self.on.open(Way::Fresh) {
                 Ok(mut connection) => {
                     pause = PAUSE;

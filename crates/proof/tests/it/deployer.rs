@@ -47,7 +47,7 @@ fn all_well_on_a_host_with_nothing_installed() {
     let rollout = fleet.deploy("").unwrap();
     assert_eq!(rollout.code, Some(0), "{}", rollout.said);
     assert_eq!(rollout.end("bare"), "kept");
-    assert_eq!(rollout.logins, 2, "one to work, one to confirm");
+    assert_eq!(rollout.logins, 2, "to work, to confirm: {}", rollout.said);
     assert_eq!(host.active().unwrap(), second);
     assert_eq!(host.default().unwrap(), second);
     let first = stage.first().to_owned();
@@ -66,7 +66,7 @@ fn all_well_on_a_host_with_nothing_installed() {
         "{}",
         again.said
     );
-    assert_eq!(again.logins, 1);
+    assert_eq!(again.logins, 1, "{}", again.said);
     assert_eq!(host.generations().len(), 2);
 }
 

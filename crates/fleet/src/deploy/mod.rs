@@ -7,9 +7,9 @@ mod ask;
 mod keys;
 mod pursue;
 mod trial;
+mod wanted;
 mod watcher;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,7 @@ use durable::Fs;
 
 pub use ask::{Asked, Facts};
 pub use keys::fetch as fetch_key;
+use wanted::Wanted;
 pub use watcher::{Happening, Unwatched, Watcher};
 
 use crate::config::{Host, Source, Trial, When};
@@ -83,21 +84,6 @@ pub enum Came {
     Through,
     /// The host is done.
     To(End),
-}
-
-/// The version that a host is to have.
-#[derive(Debug, Clone)]
-struct Wanted {
-    /// Its digest, as the host's journal names it.
-    version: String,
-    /// What `backstop switch` on the host is told.
-    switch: String,
-    /// An image to send first.
-    outgoing: Option<image::Outgoing>,
-    /// A derivation to build on the host first.
-    derivation: Option<String>,
-    /// What is known of where it came from.
-    provenance: BTreeMap<String, String>,
 }
 
 /// A host, and what is needed to work on it.
@@ -285,71 +271,6 @@ impl<'a> HostRun<'a> {
         self.bring_keys(When::Before)?;
         self.bring_keys(When::After)?;
         Ok(Came::To(End::Unchanged { version }))
-    }
-
-    /// Finds out which version it is to be, building it if it has to be here.
-    fn find_version(&mut self) -> Result<Wanted> {
-        let limit = self.on.host.bounds.build;
-        let same = |path: String| Wanted {
-            version: path.clone(),
-            switch: path,
-            outgoing: None,
-            derivation: None,
-            provenance: BTreeMap::new(),
-        };
-        match &self.on.host.source {
-            None => Err(Error::Host {
-                host: self.on.host.name.clone(),
-                why: "nothing says which version it is to have; give `flake`, `store_path`, `image` or `fetch`".to_owned(),
-            }),
-            Some(Source::StorePath { path, .. }) => Ok(same(nix::real_path(path)?)),
-            Some(Source::Flake { flake, attribute, build_on_target: false, .. }) => {
-                self.on.says("building");
-                let mut wanted = same(nix::build(flake, attribute, limit)?);
-                wanted.provenance = self.on.shared.origins.of(flake, attribute, limit)?;
-                Ok(wanted)
-            }
-            Some(Source::Flake { attribute, .. }) if attribute.is_wrapper() => Err(Error::Host {
-                host: self.on.host.name.clone(),
-                why: format!("only building {attribute} here tells which version is in it; name a configuration by `flake` to build it there"),
-            }),
-            Some(Source::Flake { flake, attribute, .. }) => {
-                self.on.says("evaluating");
-                let drv = nix::evaluate(flake, attribute, limit)?;
-                let mut wanted = same(nix::output(&drv, limit)?);
-                wanted.derivation = Some(drv);
-                wanted.provenance = self.on.shared.origins.of(flake, attribute, limit)?;
-                Ok(wanted)
-            }
-            Some(Source::Image(image)) => {
-                self.on.says("looking up the version");
-                let commit = image::resolve(&self.on.shared.fs, image)?;
-                let running = commit.to_string() == self.running();
-                let outgoing = (!running).then(|| {
-                    let shared = self.on.shared;
-                    shared.outgoings.prepare(&shared.fs, &shared.state, image, commit)
-                });
-                Ok(Wanted {
-                    version: commit.to_string(),
-                    switch: commit.to_string(),
-                    outgoing: outgoing.transpose()?,
-                    derivation: None,
-                    provenance: BTreeMap::new(),
-                })
-            }
-            Some(Source::Fetch(image)) => {
-                self.on.says("asking for the version");
-                let image = image.clone();
-                let version = ask::resolve(self.session()?, &image, limit)?;
-                Ok(Wanted {
-                    version,
-                    switch: image.to_string(),
-                    outgoing: None,
-                    derivation: None,
-                    provenance: BTreeMap::new(),
-                })
-            }
-        }
     }
 
     fn copy(&mut self) -> Result<Came> {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use boot::grub::published_config;
 use boot::{BootConfig, StateSector, decide};
@@ -11,6 +12,9 @@ use durable::RealFs;
 use provision::disk::{Layout, Partition};
 use sha2::{Digest, Sha256};
 use sysroot::Sysroot;
+
+/// How long a mount may be busy after its use.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why a disk is not good, or nothing.
 pub type Verdict = Result<(), String>;
@@ -27,7 +31,19 @@ struct Mount(PathBuf);
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
+        // The kernel may hold it for a moment longer than those who used it.
+        let until = Instant::now() + PATIENCE;
+        while Command::new("umount")
+            .arg(&self.0)
+            .status()
+            .is_ok_and(|s| !s.success())
+        {
+            if Instant::now() > until {
+                println!("{} is still busy", self.0.display());
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 

@@ -104,29 +104,31 @@ fn open(image: &Path) -> File {
     File::options().write(true).open(image).unwrap()
 }
 
-/// How the last upgrade ended.
-fn ended(machine: &Machine) -> Option<String> {
+/// The number of the last upgrade, and how it ended.
+fn last(machine: &Machine) -> Option<(u64, Option<String>)> {
     if !machine.ssh().answers() {
         return None;
     }
     let text = machine.run("backstop --json history -n 1").ok()?;
+    if text.trim().is_empty() {
+        return Some((0, None));
+    }
     let last: serde_json::Value = serde_json::from_str(&text).ok()?;
-    Some(last["outcome"]["end"].as_str()?.to_owned())
+    let end = last["outcome"]["end"].as_str().map(str::to_owned);
+    Some((last["id"].as_u64()?, end))
 }
 
 /// Upgrades to a version and waits for the end.
 fn upgrade(machine: &mut Machine, branch: &str, more: &str) -> String {
-    machine
-        .run("mountpoint -q /mnt || mount -o ro LABEL=repo /mnt")
-        .unwrap();
+    let mount = "mountpoint -q /mnt || mount -o ro LABEL=repo /mnt";
+    let mounted = |m: &mut Machine| Ok(m.run(mount).ok().and_then(|_| last(m)));
+    let (before, _) = machine.run_until("the repository", LIMIT, mounted).unwrap();
     // The reboot may cut it off.
-    let _ = machine.run(&format!("backstop switch /mnt:{branch} --boot {more}"));
-    let boots = machine.boots();
-    machine
-        .run_until("the upgrade's end", LIMIT, |m| {
-            Ok(ended(m).filter(|_| m.boots() > boots || boots > 1))
-        })
-        .unwrap()
+    let command = format!("backstop switch /mnt:{branch} --boot {more}");
+    let said = machine.ssh().output(&command).unwrap();
+    let over = |m: &mut Machine| Ok(last(m).filter(|(id, _)| *id > before).and_then(|l| l.1));
+    let end = machine.run_until("the upgrade's end", LIMIT, over);
+    end.unwrap_or_else(|e| panic!("{command}: {said:?}: {e:?}"))
 }
 
 /// The points: numbers of what was asked before power goes.

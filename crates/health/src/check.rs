@@ -19,6 +19,9 @@ pub struct Check {
     pub need: Need,
     /// Its failure counts even if it had failed before the activation.
     pub always: bool,
+    /// It is asked in the container in which a version is started before it is
+    /// activated, where the host starts one; its stages are besides.
+    pub container: bool,
     /// How long one try may take.
     pub timeout: Duration,
     /// How often it is tried again after a failure.
@@ -116,6 +119,7 @@ pub fn built_in() -> Vec<Check> {
         stages: vec![Stage::Live, Stage::Boot],
         need: Need::Required,
         always: false,
+        container: false,
         timeout: Duration::from_secs(20),
         retries,
         interval: Duration::from_secs(interval),

@@ -20,6 +20,8 @@ struct CheckFile {
     need: Need,
     #[serde(default)]
     always: bool,
+    #[serde(default)]
+    container: bool,
     timeout: Option<Span>,
     #[serde(default)]
     retries: u32,
@@ -85,18 +87,31 @@ pub fn parse(name: &str, text: &str, path: &Path) -> Result<Option<Check>, Strin
         Some(OneOrMany::Many(stages)) => stages,
     };
     let seconds = |span: Option<Span>, usual| span.map_or(Duration::from_secs(usual), |s| s.0);
-    Ok(Some(Check {
+    let check = Check {
         name: name.to_owned(),
         description: file.description.clone(),
         stages,
         need: file.need,
         always: file.always,
+        container: file.container,
         timeout: seconds(file.timeout, 30),
         retries: file.retries,
         interval: seconds(file.interval, 2),
         probe: file.probes()?,
         origin: Origin::File(path.to_owned()),
-    }))
+    };
+    match check.container && !fits_container(&check.probe) {
+        true => Err("container = true is for command, unit, tcp and http only".to_owned()),
+        false => Ok(Some(check)),
+    }
+}
+
+/// Whether it can be asked where nothing is to be compared with, and no route leads out.
+fn fits_container(probe: &Probe) -> bool {
+    !matches!(
+        probe,
+        Probe::NoNewFailedUnits | Probe::Listening | Probe::DefaultRoute
+    )
 }
 
 impl CheckFile {
@@ -202,6 +217,7 @@ mod tests {
         assert_eq!(check.need, Need::Required);
         assert_eq!(check.timeout, Duration::from_secs(30));
         assert_eq!((check.retries, check.always), (0, false));
+        assert!(!check.container);
     }
 
     #[test]
@@ -240,6 +256,7 @@ mod tests {
             ("command = ['true']\ntimeout = 'soon'", "no length of time"),
             ("command = ['true']\nretries = 5000", "more than 1000"),
             ("stage = 'later'\ncommand = ['true']", "line 1"),
+            ("container = true\nlistening = true", "container = true is"),
             ("[[[", "line 1"),
         ];
         for (text, wanted) in table {

@@ -80,6 +80,22 @@ impl Checks {
             problems,
         }
     }
+
+    /// Those that are asked in a container, as checks before the activation. The files
+    /// that cannot be used are not among them.
+    #[must_use]
+    pub fn in_container(&self) -> Self {
+        let asked = self.checks.iter().filter(|check| check.container);
+        let checks = asked.cloned().map(|check| Check {
+            stages: vec![Stage::Preflight],
+            container: false,
+            ..check
+        });
+        Self {
+            checks: checks.collect(),
+            problems: Vec::new(),
+        }
+    }
 }
 
 /// The names in a directory, sorted; none where there is no directory.
@@ -160,6 +176,7 @@ fn greenboot(
             stages: vec![Stage::Live, Stage::Boot],
             need,
             always: false,
+            container: false,
             timeout: Duration::from_secs(120),
             retries: 0,
             interval: Duration::from_secs(2),

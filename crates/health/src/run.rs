@@ -90,7 +90,9 @@ impl Runner {
         monitor: &dyn Monitor,
     ) -> Report {
         let started = Instant::now();
-        let of_stage = |c: &&Check| c.stages.contains(&stage);
+        // Before the activation, one that is for a container is asked nowhere else.
+        let elsewhere = |c: &Check| c.container && stage == Stage::Preflight;
+        let of_stage = |c: &&Check| c.stages.contains(&stage) && !elsewhere(c);
         let chosen: Vec<Check> = checks.checks.iter().filter(of_stage).cloned().collect();
         let round = Round::new(chosen.iter().filter(|c| !watches(c)).count());
         let mut results = self.run_all(&chosen, stage, baseline, &round, monitor);
@@ -261,8 +263,8 @@ impl Runner {
     fn command(&self, argv: &[String], stage: Stage) -> Command {
         let mut words: Vec<PathBuf> = self.launcher.iter().map(PathBuf::from).collect();
         let mut own = argv.iter().map(PathBuf::from);
-        if let (true, Some(program)) = (self.launcher.is_empty(), own.next()) {
-            words.push(self.program(program));
+        if self.launcher.is_empty() {
+            words.extend(own.next().map(|program| self.program(program)));
         }
         words.extend(own);
         let mut words = words.into_iter();

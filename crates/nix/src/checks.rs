@@ -35,6 +35,15 @@ struct Opinion {
     refused: Option<(Action, Switched)>,
 }
 
+/// What is known before an activation.
+#[derive(Debug)]
+struct Seen {
+    opinion: Opinion,
+    /// Of the version's own checks, and of the version in a container.
+    own: Vec<CheckResult>,
+    baseline: Baseline,
+}
+
 impl NixHost {
     /// The checks of what runs now: the host's own, and those that the version
     /// brings in `etc/backstop/checks.d`.
@@ -105,7 +114,13 @@ impl NixHost {
             self.loader()?;
         }
         let started = Instant::now();
-        let (opinion, own, baseline) = self.look_at(&target, live, monitor)?;
+        let previous = self.path(&transaction.previous)?;
+        let seen = self.look_at(&target, &previous, live, monitor)?;
+        let Seen {
+            opinion,
+            own,
+            baseline,
+        } = seen;
         let refused = opinion.refused;
         let reject = transaction.request.if_refused == engine::IfRefused::Reject;
         if let Some((action, switched)) = refused.as_ref()
@@ -116,7 +131,7 @@ impl NixHost {
             return Err(switched.clone().failed(&target, *action));
         }
         let mut results = opinion.failures;
-        results.extend(own.results);
+        results.extend(own);
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(Preflight {
             report: Report {
@@ -135,9 +150,10 @@ impl NixHost {
     fn look_at(
         &self,
         target: &StorePath,
+        previous: &StorePath,
         live: bool,
         monitor: &dyn Monitor,
-    ) -> Result<(Opinion, Report, Baseline)> {
+    ) -> Result<Seen> {
         let action = if live {
             Action::DryActivate
         } else {
@@ -145,12 +161,15 @@ impl NixHost {
         };
         let log = self.log(&action.to_string())?;
         let switcher = self.asker(target, &log);
-        let (switched, own, baseline) = std::thread::scope(|scope| {
+        let (switched, contained, own, baseline) = std::thread::scope(|scope| {
             let asking = scope.spawn(move || switcher.run(action, |_| Ok(())));
             let own = self.own_checks(target, monitor);
             let baseline = self.baseline(monitor);
+            // Last: a baseline is of the host as it is by itself.
+            let contained = self.rehearse(target, previous, monitor);
             let panicked = |panic| std::panic::resume_unwind(panic);
-            (asking.join().unwrap_or_else(panicked), own, baseline)
+            let switched = asking.join().unwrap_or_else(panicked);
+            (switched, contained, own, baseline)
         });
         let switched = unless_busy(switched?, target, action)?;
         if live {
@@ -158,7 +177,13 @@ impl NixHost {
         }
         let mut opinion = Opinion::default();
         opinion.take_in(action, switched, live);
-        Ok((opinion, own, baseline?))
+        let mut own = own.results;
+        own.extend(contained?);
+        Ok(Seen {
+            opinion,
+            own,
+            baseline: baseline?,
+        })
     }
 
     /// What runs an action that changes nothing.

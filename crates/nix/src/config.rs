@@ -1,11 +1,11 @@
 //! The limits of a Nix host: `/etc/backstop/nix.toml`.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use durable::Fs;
 use health::Span;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Where it is, below the root.
 const FILE: &str = "etc/backstop/nix.toml";
@@ -29,6 +29,78 @@ pub struct Config {
     pub signatures: u32,
     /// The keys whose signatures count; without any, those that Nix trusts.
     pub trusted_public_keys: Vec<String>,
+    /// What of a version is started in a container before it is activated.
+    pub container: ContainerConfig,
+}
+
+/// What of a version is started in a container before it is activated.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContainerConfig {
+    /// What is started.
+    pub start: ContainerStart,
+    /// How long the activation script, and then the start of the system, may each take.
+    #[serde(deserialize_with = "span")]
+    pub timeout: Duration,
+    /// What of the host it sees, read-only, besides the store.
+    pub shows: Vec<Shown>,
+}
+
+/// What is started in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerStart {
+    /// Nothing: there is no container.
+    #[default]
+    Nothing,
+    /// The activation script.
+    Activation,
+    /// The activation script, and then the whole system.
+    System,
+}
+
+/// A path of the host that a container sees.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Shown(PathBuf);
+
+impl Shown {
+    /// The path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Shown {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let path = Path::new(&text);
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@=".contains(c);
+        let parts: Vec<_> = path.components().skip(1).collect();
+        let all = parts.iter().all(|p| matches!(p, Component::Normal(_)));
+        if path.is_absolute() && all && !parts.is_empty() && text.chars().all(plain) {
+            return Ok(Self(path.to_owned()));
+        }
+        Err(format!(
+            "`{text}` is no plain absolute path that can be shown"
+        ))
+    }
+}
+
+impl Default for ContainerConfig {
+    fn default() -> Self {
+        Self {
+            start: ContainerStart::Nothing,
+            timeout: Duration::from_secs(120),
+            shows: Vec::new(),
+        }
+    }
+}
+
+fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    Ok(Span::deserialize(from)?.0)
 }
 
 impl Default for Config {
@@ -41,6 +113,7 @@ impl Default for Config {
             lock_wait: Duration::from_secs(60),
             signatures: 0,
             trusted_public_keys: Vec::new(),
+            container: ContainerConfig::default(),
         }
     }
 }
@@ -72,6 +145,7 @@ struct File {
     lock_wait: Option<Span>,
     signatures: Option<u32>,
     trusted_public_keys: Option<Vec<String>>,
+    container: ContainerConfig,
 }
 
 impl Config {
@@ -103,6 +177,7 @@ impl Config {
             lock_wait: or(file.lock_wait, usual.lock_wait),
             signatures: file.signatures.unwrap_or(usual.signatures),
             trusted_public_keys: file.trusted_public_keys.unwrap_or_default(),
+            container: file.container,
         })
     }
 }
@@ -117,7 +192,23 @@ mod tests {
         assert_eq!(config.activation_timeout, Some(Duration::from_secs(90)));
         assert_eq!(config.signatures, 1);
         assert_eq!(config.lock_wait, Config::default().lock_wait);
-        for bad in ["lock_waits = 3", "signature = 1", "lock_wait = \"long\""] {
+        assert_eq!(config.container.start, ContainerStart::Nothing);
+        let text = "[container]\nstart = 'system'\ntimeout = '20s'\nshows = ['/usr', '/etc/ssh']";
+        let container = Config::parse(text).unwrap().container;
+        assert_eq!(container.start, ContainerStart::System);
+        assert_eq!(container.timeout, Duration::from_secs(20));
+        assert_eq!(container.shows[1].path(), Path::new("/etc/ssh"));
+        for bad in [
+            "lock_waits = 3",
+            "signature = 1",
+            "lock_wait = \"long\"",
+            "[container]\nstart = 'all'",
+            "[container]\nshows = ['/']",
+            "[container]\nshows = ['usr']",
+            "[container]\nshows = ['/a/../b']",
+            "[container]\nshows = ['/a:/b']",
+            "[container]\nshows = ['/a b']",
+        ] {
             assert!(Config::parse(bad).is_err(), "{bad}");
         }
     }

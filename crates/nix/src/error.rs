@@ -88,6 +88,12 @@ pub enum Error {
     /// A boot trial needs a loader that boots a version once.
     #[error("this host cannot try a version by booting it: {0}")]
     NoBootOnce(String),
+    /// It is told to start versions in a container, and cannot.
+    #[error(
+        "this host cannot start a version in a container, as [container] in \
+         /etc/backstop/nix.toml tells it to: {0}"
+    )]
+    NoContainer(String),
     /// Its own notes of a trial can't be used.
     #[error("the notes of the trial in {} make no sense", path.display())]
     Notes {

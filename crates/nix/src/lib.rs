@@ -13,6 +13,7 @@
 mod activation;
 mod checks;
 mod config;
+mod container;
 mod error;
 pub mod flake;
 pub mod host;
@@ -22,15 +23,17 @@ mod overview;
 mod plan;
 pub mod profile;
 mod program;
+mod rehearsal;
 mod roots;
 pub mod store;
 pub mod switch;
 
-pub use config::{BadConfig, Config};
+pub use config::{BadConfig, Config, ContainerConfig, ContainerStart, Shown};
 pub use error::{Error, Result};
 pub use host::NixHost;
 pub use layout::Layout;
 pub use overview::{Generation, Overview};
 pub use plan::Plan;
 pub use program::Ended;
+pub use rehearsal::Rehearsal;
 pub use store::StorePath;

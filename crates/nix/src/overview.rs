@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::NixHost;
 use crate::error::Result;
+use crate::rehearsal::Rehearsal;
 
 /// One generation of the system profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,6 +30,9 @@ pub struct Overview {
     pub default: Option<VersionId>,
     /// The boot loader that boot trials are made with, if there is one.
     pub loader: Option<&'static str>,
+    /// Whether versions are started in a container before they are activated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Rehearsal>,
     /// The generation that the profile leads to.
     pub generation: Option<u64>,
     /// The profile's generations, oldest first.
@@ -60,6 +64,7 @@ impl NixHost {
             current: self.active_system()?.version(),
             default: default.map(|path| path.version()),
             loader: loader.as_ref().map(crate::loader::Loader::name),
+            container: self.rehearsal(),
             generation,
             generations: generations.collect(),
         })

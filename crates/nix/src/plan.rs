@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::NixHost;
 use crate::error::Result;
 use crate::program::{self, ask};
+use crate::rehearsal::Rehearsal;
 use crate::store::{Store, StorePath};
 use crate::switch::{Action, SwitchEnd};
 
@@ -18,6 +19,9 @@ pub struct Plan {
     pub running: engine::VersionId,
     /// Why it cannot be done live, if it cannot.
     pub refuses_live: Option<String>,
+    /// Whether it is started in a container first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Rehearsal>,
     /// Why it cannot be done at all, if it cannot.
     pub fails: Option<String>,
     /// What `dry-activate` printed: units to stop, restart and start.
@@ -46,6 +50,7 @@ impl NixHost {
             version: target.version(),
             running: running.version(),
             refuses_live: None,
+            container: self.rehearsal(),
             fails: None,
             units: Vec::new(),
             packages: self.packages(&running, target, monitor),
@@ -63,6 +68,10 @@ impl NixHost {
             if plan.refuses_live.is_some() || plan.fails.is_some() {
                 break;
             }
+        }
+        let impossible = plan.container.as_ref().and_then(|c| c.impossible.clone());
+        if let (None, Some(why)) = (&plan.fails, impossible) {
+            plan.fails = Some(crate::Error::NoContainer(why).to_string());
         }
         Ok(plan)
     }

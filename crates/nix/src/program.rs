@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::layout::Layout;
 
 /// Where programs are, besides where this process looks: a timer's unit gets little
 /// of that.
-const PROGRAMS: &str = "/run/wrappers/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:\
+pub(crate) const PROGRAMS: &str = "/run/wrappers/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:\
                         /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// No answer of a program is longer.
 const LONGEST: u64 = 64 << 20;
@@ -73,16 +73,27 @@ pub(crate) struct Ran {
     pub output: String,
 }
 
+/// Where programs are looked for.
+fn search_path() -> String {
+    match std::env::var("PATH") {
+        Ok(own) if !own.is_empty() => format!("{own}:{PROGRAMS}"),
+        _ => PROGRAMS.to_owned(),
+    }
+}
+
+/// Where a program is, if it is there.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let path = search_path();
+    let places = path.split(':').map(|dir| Path::new(dir).join(name));
+    places.into_iter().find(|place| place.is_file())
+}
+
 /// A program that works on the host with this layout. What tells backstop's own
 /// jobs apart is not passed on to it.
 pub(crate) fn command(layout: &Layout, program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
-    let path = match std::env::var("PATH") {
-        Ok(own) if !own.is_empty() => format!("{own}:{PROGRAMS}"),
-        _ => PROGRAMS.to_owned(),
-    };
     command
-        .env("PATH", path)
+        .env("PATH", search_path())
         .env("BACKSTOP_ROOT", layout.root())
         .env_remove(processes::JOB)
         .env_remove(processes::MACHINE)

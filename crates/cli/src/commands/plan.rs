@@ -100,6 +100,9 @@ fn of_closure(
     out.json(&plan)?;
     list(out, "packages", &plan.packages)?;
     list(out, "units", &plan.units)?;
+    if let Some(container) = plan.container.as_ref().filter(|c| c.impossible.is_none()) {
+        out.line(&format!("Before it is activated, {container}."))?;
+    }
     if let Some(why) = &plan.refuses_live {
         let line = format!("It needs a reboot; it cannot be done live: {why}.");
         out.line(&out.tone(Tone::Warn, &line))?;

@@ -195,6 +195,9 @@ fn print_nix(status: &NixStatus, known_of: &Knowledge, out: &mut Output) -> std:
         Some(default) => out.line(&format!("default  {default}"))?,
         None => out.line("default  none: the system profile is empty")?,
     }
+    if let Some(container) = &overview.container {
+        out.line(&format!("before an activation, {container}"))?;
+    }
     out.line("")?;
     let mut table = Table::new(&["", "generation", "version", "is", "known as"]);
     for generation in &overview.generations {

@@ -63,6 +63,7 @@ impl ProbeTable {
             stages: vec![Stage::Live],
             need: Need::Required,
             always: true,
+            container: false,
             timeout: span(self.timeout, 10),
             retries: self.retries.unwrap_or(5).min(1000),
             interval: span(self.interval, 2),

@@ -88,6 +88,30 @@ fn a_broken_file_fails_a_new_version_but_not_a_running_one() {
 }
 
 #[test]
+fn what_is_for_a_container_is_asked_there_and_at_its_stages() {
+    let root = tempfile::tempdir().unwrap();
+    let files = [
+        ("both", "container = true\ncommand = ['true']"),
+        ("here", "stage = 'preflight'\ncommand = ['true']"),
+        (
+            "there",
+            "stage = 'preflight'\ncontainer = true\ncommand = ['true']",
+        ),
+    ];
+    let all = checks(root.path(), &files);
+    let runner = Runner::new(root.path());
+    let asked = |checks: &Checks, stage| {
+        let report = runner.run(checks, stage, &Baseline::default(), &Silent);
+        let names = report.results.into_iter().map(|r| r.name);
+        names.collect::<Vec<_>>()
+    };
+    let inside = all.in_container();
+    assert_eq!(asked(&inside, Stage::Preflight), ["both", "there"]);
+    assert_eq!(asked(&all, Stage::Preflight), ["here"]);
+    assert_eq!(asked(&all, Stage::Live), ["both"]);
+}
+
+#[test]
 fn checks_run_at_once() {
     let files: Vec<(String, &str)> = (0..6)
         .map(|i| (format!("c{i}"), "command = 'sleep 0.5'"))
@@ -142,6 +166,19 @@ fn commands_know_where_and_when_they_run() {
 }
 
 /// Answers each connection with one HTTP answer.
+/// A launcher lost the first word of the command, so that every check before an
+/// activation failed.
+#[test]
+fn a_launcher_stands_before_the_whole_command() {
+    let root = tempfile::tempdir().unwrap();
+    let files = [("said", "stage = 'preflight'\ncommand = ['echo', 'a', 'b']")];
+    let checks = checks(root.path(), &files);
+    let launcher = ["echo", "in", "there:"].map(str::to_owned).to_vec();
+    let runner = Runner::new(root.path()).launched_by(launcher);
+    let report = runner.run(&checks, Stage::Preflight, &Baseline::default(), &Silent);
+    assert_eq!(report.results[0].output, "in there: echo a b");
+}
+
 fn serve(answer: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -8,6 +8,7 @@ mod bundle;
 mod clock;
 mod collection;
 mod confirm;
+mod container;
 mod deployer;
 mod ends;
 mod first;

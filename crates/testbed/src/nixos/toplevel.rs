@@ -24,6 +24,8 @@ pub enum Fault {
     CheckFails,
     /// A snippet of its activation script fails (exit 2).
     ActivateFails,
+    /// Its activation script never ends.
+    ActivateHangs,
     /// One of its units does not start (exit 4).
     UnitFails,
     /// Its init is incompatible with the running one: a reboot is needed (exit 100).
@@ -134,6 +136,7 @@ impl Toplevel {
         let (knob, mended) = match fault {
             Fault::CheckFails => ("CHECK_FAILS=1".to_owned(), self),
             Fault::ActivateFails => ("ACTIVATE_FAILS=1".to_owned(), self),
+            Fault::ActivateHangs => ("ACTIVATE_HANGS=1".to_owned(), self),
             Fault::Ends(action, status) => (format!("EXIT_OF={action} EXIT_WITH={status}"), self),
             Fault::Hangs(within) => {
                 let place = format!("{within:?}").to_lowercase();

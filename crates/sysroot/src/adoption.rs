@@ -83,8 +83,10 @@ impl Sysroot {
         let settled = self.fs().metadata(&self.layout().boot_settings()).is_ok()
             && self.boot_settings()? == adoption.settings
             && self.state_sector().is_ok();
+        // What was written over backstop's configuration is not what the host had before.
+        let has_kept = self.replaced_config()?.is_some();
         let steps = [
-            (AdoptionStep::Keep, !is_static_config(&now)),
+            (AdoptionStep::Keep, !is_static_config(&now) && !has_kept),
             (AdoptionStep::Replace, now != adoption.script),
             (AdoptionStep::Settings, !settled),
             (AdoptionStep::Publish, self.published()?.config.is_none()),
@@ -278,6 +280,39 @@ impl Sysroot {
     pub fn is_adopted(&self) -> Result<bool> {
         let there = self.fs().metadata(&self.layout().boot_settings()).is_ok();
         Ok(there && self.boot_settings()?.loader == Loader::Grub)
+    }
+
+    /// GRUB's configuration, relative to the sysroot, where the host was taken over and
+    /// something wrote over what backstop put there, as `update-grub` does. GRUB counts
+    /// no attempts then, and boots nothing on trial.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn replaced_config(&self) -> Result<Option<PathBuf>> {
+        if !self.is_adopted()? {
+            return Ok(None);
+        }
+        for path in self.grub_configs() {
+            let kept = kept_config(&self.path().join(&path));
+            let was_ours = self.fs().metadata(&kept).is_ok();
+            if was_ours && !is_static_config(&self.grub_text(&path)?) {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Refuses to try a version that GRUB would not boot.
+    pub(crate) fn check_config(&self) -> Result<()> {
+        match self.replaced_config()? {
+            None => Ok(()),
+            Some(path) => Err(Error::Invalid {
+                path: self.path().join(path),
+                why: "it is not the one that backstop put there (`update-grub` replaces it), so \
+                      nothing would be tried: `backstop adopt` puts it back"
+                    .to_owned(),
+            }),
+        }
     }
 
     /// The text of GRUB's configuration; empty where there is none, or a symlink that

@@ -41,7 +41,8 @@ impl Sysroot {
     ///
     /// # Errors
     /// An order without a good deployment, a default or trial that is not there or
-    /// has no kernel, no state sector to count in, or the disk's.
+    /// has no kernel, no state sector to count in, a trial that GRUB would not boot
+    /// because its configuration was replaced, or the disk's.
     pub fn publish(&self, order: &BootOrder, monitor: &dyn Monitor) -> Result<ConfigId> {
         self.publish_with(order, None, monitor)
     }
@@ -55,6 +56,9 @@ impl Sysroot {
     ) -> Result<ConfigId> {
         order.check()?;
         self.check_taken_over()?;
+        if order.trial.is_some() {
+            self.check_config()?;
+        }
         let _lock = self.lock()?;
         self.check_attempts(order)?;
         let order = &self.without_unbootable(order, monitor)?;

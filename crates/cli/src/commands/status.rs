@@ -30,6 +30,8 @@ struct Status {
     loader: &'static str,
     /// What that loader cannot do.
     limits: &'static [&'static str],
+    /// GRUB's configuration, if something wrote over backstop's.
+    replaced_config: Option<std::path::PathBuf>,
     deployments: Vec<Row>,
 }
 
@@ -133,6 +135,7 @@ fn image(host: &mut ImageHost, memory: &Memory, out: &mut Output) -> anyhow::Res
         under_way: memory.state.open().cloned(),
         loader: boots.loader.name(),
         limits: boots.limits(),
+        replaced_config: host.sysroot().replaced_config()?,
         deployments: rows.collect(),
     };
     print(&status, out)?;
@@ -261,6 +264,13 @@ fn print(status: &Status, out: &mut Output) -> std::io::Result<()> {
     }
     for limit in status.limits {
         out.line(&format!("  - {limit}"))?;
+    }
+    if let Some(path) = &status.replaced_config {
+        let line = format!(
+            "Something wrote over /{}: no version can be tried until `backstop adopt` puts it back.",
+            path.display()
+        );
+        out.line(&out.tone(Tone::Bad, &line))?;
     }
     out.line("")?;
     let mut table = Table::new(&["", "version", "stateroot", "boots", "known as"]);

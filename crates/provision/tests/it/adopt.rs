@@ -411,6 +411,48 @@ fn hosts_that_cannot_be_taken_over() {
     assert!(host.refused(&options).contains("no host with deployments"));
 }
 
+/// `update-grub` is run on a host that was taken over.
+#[test]
+fn nothing_is_tried_where_grub_goes_by_something_else() {
+    if !able() {
+        return;
+    }
+    let host = Host::new();
+    let take_over = || {
+        let plan = adopt::plan(&real(), &host.options()).unwrap();
+        plan.apply(&Silent).unwrap();
+    };
+    take_over();
+    let sysroot = host.sysroot();
+    assert_eq!(sysroot.replaced_config().unwrap(), None);
+    let config = "boot/grub/grub.cfg";
+    host.write(config, "menuentry x { linux /x }\n");
+    assert_eq!(sysroot.replaced_config().unwrap(), Some(config.into()));
+    let good = sysroot.published().unwrap().order.good;
+    let trial = BootOrder {
+        trial: Some(TrialEntry {
+            deployment: good[0].clone(),
+            attempts: 1,
+            kargs: boot::KernelArgs::new(),
+        }),
+        good: good.clone(),
+        ..BootOrder::default()
+    };
+    let e = format!("{:?}", sysroot.publish(&trial, &Silent).unwrap_err());
+    assert!(e.contains("`backstop adopt` puts it back"), "{e}");
+    // Going back must not wait for that.
+    let order = BootOrder {
+        trial: None,
+        ..trial
+    };
+    sysroot.publish(&order, &Silent).unwrap();
+
+    take_over();
+    assert_eq!(sysroot.replaced_config().unwrap(), None);
+    let kept = host.read("boot/grub/grub.cfg.before-backstop");
+    assert_eq!(kept, "# by hand\nblscfg\n", "what the host had before");
+}
+
 /// A configuration from before that names deployments by itself would boot old ones.
 #[test]
 fn only_to_what_finds_the_deployments_a_host_is_handed_back() {

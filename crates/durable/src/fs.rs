@@ -169,6 +169,10 @@ pub trait Fs: Debug + Send + Sync {
     /// # Errors
     /// The kernel's answer.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives each of two paths what the other has, in one step.
+    /// # Errors
+    /// The kernel's answer; `InvalidInput` where the filesystem cannot do that.
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()>;
     /// Removes a name that is not a directory.
     /// # Errors
     /// The kernel's answer.

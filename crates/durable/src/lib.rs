@@ -13,6 +13,7 @@
 //! | [`overwrite_in_place`] | each 512-byte sector old or new; the length never changes |
 //! | [`append_record`] | all earlier bytes; the new ones whole, cut, or absent |
 //! | [`rename_and_sync`] | the old name or the new one |
+//! | [`exchange_and_sync`] | both paths as before, or each with what the other had |
 //! | [`Batch`] | any subset of the files, each one whole |
 //! | [`create_dir_all`] | some of the directories, from the top |
 //!
@@ -32,9 +33,9 @@ pub use fs::{
     Attributes, DirEntry, FileKind, Fs, FsLock, LockMode, Metadata, NewFile, ReadSeek, Xattr,
 };
 pub use moves::{
-    append_record, create_dir_all, is_leftover, make_sure, overwrite_in_place, publish_file,
-    publish_symlink, read, read_bounded, read_to_string, remove_leftovers, remove_tree,
-    rename_and_sync, switch_file, switch_symlink,
+    append_record, create_dir_all, exchange_and_sync, is_leftover, make_sure, overwrite_in_place,
+    publish_file, publish_symlink, read, read_bounded, read_to_string, remove_leftovers,
+    remove_tree, rename_and_sync, switch_file, switch_symlink,
 };
 pub use real::RealFs;
 pub use unsynced::Unsynced;

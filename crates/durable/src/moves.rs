@@ -265,6 +265,22 @@ pub fn rename_and_sync(fs: &dyn Fs, from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Gives each of two paths what the other has, in one step, and syncs both
+/// directories. What either holds must be on the disk before.
+///
+/// # Errors
+/// What failed.
+pub fn exchange_and_sync(fs: &dyn Fs, one: &Path, other: &Path) -> Result<()> {
+    fs.exchange(one, other).doing("exchange", one)?;
+    fs.sync_dir(parent(one))
+        .doing("sync the directory of", one)?;
+    if parent(one) != parent(other) {
+        fs.sync_dir(parent(other))
+            .doing("sync the directory of", other)?;
+    }
+    Ok(())
+}
+
 /// Creates a directory and those above it, with these permission bits whatever
 /// the umask, each synced into its parent. Existing ones are left as they are.
 ///

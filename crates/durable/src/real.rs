@@ -7,7 +7,10 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, IFlags, Mode, Timespec, Timestamps, UTIME_OMIT, XattrFlags};
+use rustix::fs::{
+    AtFlags, CWD, IFlags, Mode, RenameFlags, Timespec, Timestamps, UTIME_OMIT, XattrFlags,
+    renameat_with,
+};
 use rustix::io::Errno;
 
 use crate::fs::{
@@ -291,6 +294,10 @@ impl Fs for RealFs {
     #[expect(clippy::disallowed_methods, reason = "this crate is the door")]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
+    }
+
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {

@@ -170,6 +170,30 @@ impl Driver<'_> {
         }
     }
 
+    /// The host goes down, whoever asked for it. A version that waits for the next boot
+    /// is made ready for it; nothing depends on that.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    pub fn going_down(&mut self) -> Result<(), DriveError> {
+        let boot = self.now()?.boot;
+        let Some(_work) = self.wait_for_work()? else {
+            return Ok(());
+        };
+        let memory = self.journal.load()?;
+        let waits =
+            |open: &&Open| open.boot == boot && matches!(open.phase, Phase::AwaitingBoot { .. });
+        if let Some(open) = memory.state.open().filter(waits) {
+            let job = Job {
+                transaction: &open.transaction,
+                knowledge: &memory.knowledge,
+            };
+            let done = self.host.before_boot(job, self.monitor);
+            self.best_effort(done);
+        }
+        Ok(())
+    }
+
     /// Records an event and does what follows, as far as it goes.
     ///
     /// # Errors

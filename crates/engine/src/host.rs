@@ -78,6 +78,14 @@ pub trait Host {
     /// # Errors
     /// Why it could not; [`Host::roll_back`] clears up.
     fn activate(&mut self, job: Job<'_>, monitor: &dyn Monitor) -> HostResult<()>;
+    /// The host goes down, and the version on trial is to come up next: does what is best
+    /// done as late as that.
+    ///
+    /// # Errors
+    /// Why it could not; the version boots as it was activated.
+    fn before_boot(&mut self, _: Job<'_>, _: &dyn Monitor) -> HostResult<()> {
+        Ok(())
+    }
     /// Where an activation, or what comes before it, went wrong that ended with this
     /// error, if the host can tell.
     fn fault(&self, _: &HostError) -> Option<Fault> {

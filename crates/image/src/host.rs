@@ -19,7 +19,7 @@ use sysroot::{
 
 use crate::live::LiveTrial;
 use crate::source::{commit, version};
-use crate::{Directory, Error, Result, Source};
+use crate::{Directory, Error, Result, Source, etc};
 
 /// How a transaction names its source when the version is on the host already.
 pub const THIS_HOST: &str = "this host";
@@ -135,7 +135,7 @@ impl ImageHost {
 
     /// The deployment of a version that a transaction is about: the one on trial,
     /// else one just staged, else one in the boot order.
-    fn find(&self, version: &VersionId) -> Result<Deployment> {
+    pub(crate) fn find(&self, version: &VersionId) -> Result<Deployment> {
         let checksum = commit(version)?;
         let rank = |deployment: &Deployment| match deployment.standing {
             Standing::Trial => (0, 0),
@@ -189,6 +189,9 @@ impl ImageHost {
         let bad = before.filter(|id| *id != target);
         let order = self.order(&[&target], bad.as_ref(), knowledge)?;
         self.sysroot.publish(&order, monitor)?;
+        if let Some(left) = &bad {
+            self.tell_left_behind(left, &target, monitor);
+        }
         Ok(())
     }
 
@@ -281,9 +284,7 @@ impl ImageHost {
             kargs: StageKargs::default(),
         };
         let staged = self.sysroot.stage(&request, monitor)?;
-        for (path, conflict) in &staged.etc.conflicts {
-            monitor.note(&format!("/etc/{}: {conflict}", path.display()));
-        }
+        etc::tell_conflicts(&staged.etc.conflicts, monitor);
         Ok(())
     }
 
@@ -330,6 +331,11 @@ impl ImageHost {
             from,
             to,
         ))
+    }
+
+    /// Whether a live trial was begun, so that its `/etc` may be in use.
+    pub(crate) fn live_begun(&self, transaction: &Transaction) -> Result<bool> {
+        Ok(self.live(transaction)?.begun())
     }
 
     fn publish_trial(&self, job: Job<'_>, monitor: &dyn Monitor) -> Result<()> {
@@ -408,6 +414,10 @@ impl ImageHost {
             }
             live.forget()?;
         }
+        // What never ran is not bad, and nobody can have edited its /etc.
+        if let Some(left) = bad.filter(|_| job.knowledge.bad(job.transaction.target()).is_some()) {
+            self.tell_left_behind(left, &previous, monitor);
+        }
         Ok(())
     }
 }
@@ -449,6 +459,7 @@ impl Host for ImageHost {
     }
 
     fn activate(&mut self, job: Job<'_>, monitor: &dyn Monitor) -> HostResult<()> {
+        self.remerge(job.transaction, monitor)?;
         match job.transaction.request.kind {
             TrialKind::Boot => self.publish_trial(job, monitor)?,
             TrialKind::Live => {
@@ -457,6 +468,10 @@ impl Host for ImageHost {
             }
         }
         Ok(())
+    }
+
+    fn before_boot(&mut self, job: Job<'_>, monitor: &dyn Monitor) -> HostResult<()> {
+        Ok(self.remerge(job.transaction, monitor)?)
     }
 
     fn run_checks(

@@ -10,6 +10,7 @@
 mod checks;
 pub mod directory;
 mod error;
+mod etc;
 pub mod host;
 mod live;
 mod packages;

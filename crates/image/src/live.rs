@@ -44,6 +44,11 @@ impl LiveTrial {
         }
     }
 
+    /// Whether it was begun.
+    pub(crate) fn begun(&self) -> bool {
+        self.fs.metadata(&self.saved.join("changed")).is_ok()
+    }
+
     /// Refuses a switch that the running machine can't do.
     pub(crate) fn check(&self, sysroot: &Sysroot, machine: &dyn Machine) -> Result<()> {
         let changed = self.compare(sysroot)?;

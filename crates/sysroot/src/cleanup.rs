@@ -113,7 +113,7 @@ impl Sysroot {
     }
 
     /// The deployment that is the root of this very system.
-    fn running(&self) -> Result<Option<DeploymentId>> {
+    pub(crate) fn running(&self) -> Result<Option<DeploymentId>> {
         self.booted_at(Path::new("/"))
     }
 

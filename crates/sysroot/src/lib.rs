@@ -28,6 +28,7 @@ mod origin;
 mod plain;
 mod planned;
 mod publish;
+mod remerge;
 mod simulate;
 mod stage;
 mod state;

@@ -9,7 +9,7 @@ use monitor::{Monitor, Progress, Unit};
 use ostree::{CheckoutOptions, Checksum, RepoMode};
 
 use crate::deployment::DeploymentId;
-use crate::etc::{self, EtcReport, EtcTrees};
+use crate::etc::{self, EtcReport, EtcTrees, Merge};
 use crate::kernel;
 use crate::origin::Origin;
 use crate::sysroot::Sysroot;
@@ -130,14 +130,21 @@ impl Sysroot {
         self.write_origin(id, &origin)?;
         let dir = layout.deployment(id);
         durable::rename_and_sync(fs, tree, &dir)?;
-        if !crate::debug::has("mutable-deployments") {
-            fs.set_immutable(&dir, true).doing("make immutable", &dir)?;
-        }
+        self.protect(&dir)?;
         step(monitor, 2);
         Ok(Staged {
             deployment: id.clone(),
             etc,
         })
+    }
+
+    /// A deployment's directory, where only `etc` is to be changed.
+    pub(crate) fn protect(&self, dir: &Path) -> Result<()> {
+        if crate::debug::has("mutable-deployments") {
+            return Ok(());
+        }
+        let set = self.fs().set_immutable(dir, true);
+        Ok(set.doing("make immutable", dir)?)
     }
 
     /// `etc`: the new default with the local changes on top.
@@ -156,23 +163,19 @@ impl Sysroot {
                 why: "it has no /usr/etc (see `backstop tree prepare`)",
             });
         }
-        etc::copy_tree(fs, &new_default, &to)?;
         let Some(from) = merge_from else {
+            etc::copy_tree(fs, &new_default, &to)?;
             return Ok(EtcReport::default());
         };
-        let from_dir = self.layout().deployment(from);
-        if fs.metadata(&from_dir).is_err() {
-            return Err(Error::NoDeployment(from.clone()));
-        }
+        let from_dir = self.existing(from)?;
         let trees = EtcTrees {
             old_default: &from_dir.join("usr/etc"),
             local: &from_dir.join("etc"),
             new_default: &new_default,
         };
-        let report = etc::merge(fs, &trees, &to)?;
-        // systemd's note that services saw this /etc, which they have not yet.
-        durable::remove_tree(fs, &to.join(".updated"))?;
-        Ok(report)
+        let merge = Merge::new(fs, trees)?;
+        merge.make(fs, &to)?;
+        Ok(merge.report)
     }
 
     fn stage_kargs(&self, request: &StageRequest, tree: &Path) -> Result<KernelArgs> {

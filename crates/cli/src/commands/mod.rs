@@ -15,6 +15,7 @@ mod demo;
 mod fleet;
 mod follow;
 mod forgive;
+mod going_down;
 mod health;
 mod history;
 mod install;
@@ -91,6 +92,9 @@ pub enum Command {
     /// Run at the end of boot: check the version on trial
     #[command(hide = true)]
     Health,
+    /// Run when the host shuts down: what a version that boots next is owed
+    #[command(hide = true)]
+    GoingDown,
     /// Run by a timer when a time is over
     #[command(hide = true)]
     Deadman(deadman::DeadmanArgs),
@@ -136,6 +140,7 @@ pub fn run(args: Args, out: &mut Output) -> anyhow::Result<Ended> {
         Command::Supervise => supervise::run(global),
         Command::Settle => settle::run(global),
         Command::Health => health::run(global, out),
+        Command::GoingDown => going_down::run(global),
         Command::Deadman(args) => deadman::run(args, global),
         Command::Follow(args) => follow::run(args, global, out),
         Command::Target => target::run(),

@@ -135,12 +135,101 @@ fn an_upgrade_waits_for_its_window() {
     let said = host.run(&["upgrade", "--boot"], 0);
     assert!(said.contains("waits: reboots are allowed from"), "{said}");
     assert_ne!(running(&host), version);
+    // It is staged, and what is edited from now on is not lost.
+    greet(&host, "Closed on Monday.\n");
     // The timer looks again, and the window is open.
     policy("[reboot]\nwhen = 'now'");
     host.run(&["upgrade", "--unattended"], 0);
     host.wait_until_idle();
     assert_eq!(running(&host), version);
     assert_eq!(last_end(&host), end("kept", "-"));
+    assert_eq!(greeting(&host), "Closed on Monday.\n");
+    assert!(console(&host).contains("/etc/shop/greeting: changed since staging"));
+}
+
+fn greeting_file(host: &DemoHost) -> std::path::PathBuf {
+    let root = std::fs::read_to_string(host.dir().join("machine/booted_root")).unwrap();
+    std::path::Path::new(root.trim()).join("etc/shop/greeting")
+}
+
+/// Edits a file in `/etc` of what runs.
+fn greet(host: &DemoHost, text: &str) {
+    std::fs::write(greeting_file(host), text).unwrap();
+}
+
+fn greeting(host: &DemoHost) -> String {
+    std::fs::read_to_string(greeting_file(host)).unwrap()
+}
+
+fn console(host: &DemoHost) -> String {
+    std::fs::read_to_string(host.dir().join("machine/console.log")).unwrap()
+}
+
+/// Published, and rebooted by somebody else, by whatever means.
+#[test]
+fn edits_until_the_shutdown_are_in_the_version_that_boots_next() {
+    for (reboot, expected) in [
+        (&["power-cycle"][..], "Closed on Monday.\n"),
+        // Nobody could take it along: it is where it was made.
+        (&["power-cycle", "--force"], "Welcome.\n"),
+    ] {
+        let host = DemoHost::new();
+        let version = host.release(GOOD);
+        host.run(&["upgrade", "--boot", "--no-reboot"], 0);
+        host.wait_until("waiting for a reboot", |status| {
+            status["under_way"]["phase"]["phase"] == "awaiting-boot"
+        });
+        let before = greeting_file(&host);
+        greet(&host, "Closed on Monday.\n");
+        host.run(reboot, 0);
+        host.wait_until_idle();
+        assert_eq!(running(&host), version);
+        assert_eq!(greeting(&host), expected, "{reboot:?}");
+        let made = std::fs::read_to_string(before).unwrap();
+        assert_eq!(made, "Closed on Monday.\n");
+    }
+}
+
+/// Going back leads to the version before with its own `/etc`; what is left behind is
+/// named (P11).
+#[test]
+fn going_back_names_the_edits_that_it_leaves_behind() {
+    let told = |host: &DemoHost| {
+        let console = console(host);
+        let line = console.lines().find(|l| l.contains("not taken over"));
+        line.map(str::to_owned).unwrap_or_default()
+    };
+    // In a trial that is stopped.
+    let host = DemoHost::new();
+    host.release(GOOD);
+    host.run(&["upgrade", "--boot", "--confirm-within=60s"], 0);
+    host.wait_until("healthy and unconfirmed", |status| {
+        status["under_way"]["phase"]["healthy"] == true
+    });
+    let tried = greeting_file(&host);
+    greet(&host, "Closed on Monday.\n");
+    let said = host.run(&["rollback"], 0);
+    host.wait_until_idle();
+    let all = format!("{said}{}", console(&host));
+    assert!(all.contains("/etc/shop/greeting: changed in"), "{all}");
+    assert_eq!(greeting(&host), "Welcome.\n");
+    assert_eq!(
+        std::fs::read_to_string(tried).unwrap(),
+        "Closed on Monday.\n"
+    );
+    // From a version that was kept.
+    let host = DemoHost::new();
+    host.release(GOOD);
+    host.run(&["upgrade", "--boot", "--wait"], 0);
+    assert_eq!(told(&host), "");
+    greet(&host, "Closed on Monday.\n");
+    host.run(&["rollback", "--boot", "--wait"], 0);
+    assert_eq!(greeting(&host), "Welcome.\n");
+    assert!(
+        told(&host).contains("/etc/shop/greeting"),
+        "{}",
+        console(&host)
+    );
 }
 
 #[test]

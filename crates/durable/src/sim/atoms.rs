@@ -490,6 +490,7 @@ fn names(effect: &Effect) -> Vec<(Ino, OsString)> {
             vec![(*dir, name.clone())]
         }
         Effect::Rename { from, to, .. } => vec![from.clone(), to.clone()],
+        Effect::Exchange { names, .. } => names.to_vec(),
         _ => Vec::new(),
     }
 }
@@ -499,6 +500,10 @@ fn named(effect: &Effect, in_dir: Ino, as_name: &OsString) -> Option<Ino> {
     match effect {
         Effect::Link { ino, .. } => Some(*ino),
         Effect::Rename { to, ino, .. } if to.0 == in_dir && to.1 == *as_name => Some(*ino),
+        Effect::Exchange { names, inos } => {
+            let first = names[0].0 == in_dir && names[0].1 == *as_name;
+            Some(inos[usize::from(first)])
+        }
         _ => None,
     }
 }

@@ -245,6 +245,20 @@ fn rename_allowed(tree: &Tree, from: Ino, from_dir: Ino, to: &Place) -> io::Resu
     }
 }
 
+/// Two names that can change places, in the order in which the kernel refuses.
+fn exchangeable(tree: &Tree, one: &Path, other: &Path) -> io::Result<((Place, Ino), (Place, Ino))> {
+    let (a, b) = (tree.walk(one, false)?, tree.walk(other, false)?);
+    if a.name.is_empty() || b.name.is_empty() {
+        return Err(Errno::BUSY.into());
+    }
+    let (first, second) = (a.ino.ok_or(Errno::NOENT)?, b.ino.ok_or(Errno::NOENT)?);
+    // Neither may end up below itself.
+    if tree.is_below(b.dir, first) || tree.is_below(a.dir, second) {
+        return Err(Errno::INVAL.into());
+    }
+    Ok(((a, first), (b, second)))
+}
+
 impl Fs for SimFs {
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadSeek>> {
         let state = self.state();
@@ -424,6 +438,21 @@ impl Fs for SimFs {
         let from = (source.dir, source.name);
         let to = (target.dir, target.name);
         call.done(vec![Effect::Rename { from, to, ino }]);
+        Ok(())
+    }
+
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        let call = self.begin(line("exchange", one, &format!(" and {}", other.display())))?;
+        let (a, b) = exchangeable(&call.state.tree, one, other)?;
+        if a.1 == b.1 {
+            return Ok(());
+        }
+        for ino in [a.0.dir, a.1, b.0.dir, b.1] {
+            call.state.mutable(ino)?;
+        }
+        let names = [(a.0.dir, a.0.name), (b.0.dir, b.0.name)];
+        let inos = [a.1, b.1];
+        call.done(vec![Effect::Exchange { names, inos }]);
         Ok(())
     }
 

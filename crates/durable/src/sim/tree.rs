@@ -116,6 +116,11 @@ pub(super) enum Effect {
         to: (Ino, OsString),
         ino: Ino,
     },
+    /// Two names change places, as one step; `inos` is what each had.
+    Exchange {
+        names: [(Ino, OsString); 2],
+        inos: [Ino; 2],
+    },
     /// Bytes are written into a file, growing it if they reach past the end.
     Write {
         ino: Ino,
@@ -301,6 +306,10 @@ impl Tree {
             Effect::Rename { from, to, ino } => {
                 self.name(from.0, &from.1, None);
                 self.name(to.0, &to.1, Some(*ino));
+            }
+            Effect::Exchange { names, inos } => {
+                self.name(names[0].0, &names[0].1, Some(inos[1]));
+                self.name(names[1].0, &names[1].1, Some(inos[0]));
             }
             Effect::Write { ino, offset, bytes } => self.edit(*ino, |content| {
                 let start = usize::try_from(*offset).unwrap_or(usize::MAX);

@@ -56,6 +56,19 @@ fn with_dirs() -> SimFs {
     fs
 }
 
+/// Two trees, of which the second is to take the place of the first.
+fn with_trees() -> SimFs {
+    let fs = SimFs::new();
+    for (dir, byte) in [("/d", 1), ("/new/d", 2)] {
+        durable::create_dir_all(&fs, Path::new(dir), 0o755).unwrap();
+        for name in ["file", "second"] {
+            let path = Path::new(dir).join(name);
+            durable::publish_file(&fs, &path, &long(byte), 0o644).unwrap();
+        }
+    }
+    fs
+}
+
 fn publish_batch(fs: &SimFs) -> durable::Result<()> {
     let mut batch = Batch::new();
     for name in ["a", "b", "c"] {
@@ -167,6 +180,18 @@ fn moves() -> Vec<Move> {
             images: 7,
         },
         Move {
+            name: "exchange_and_sync of two trees",
+            start: with_trees(),
+            run: |fs| durable::exchange_and_sync(fs, Path::new("/new/d"), Path::new("/d")),
+            holds: |fs, finished| {
+                let found = bytes(fs, "/d/file").expect("there is none");
+                assert!(found == long(1) || found == long(2), "torn");
+                assert_eq!(bytes(fs, "/d/second").unwrap(), found, "two halves");
+                assert!(!finished || found == long(2), "the exchange is lost");
+            },
+            images: 6,
+        },
+        Move {
             name: "a batch of three files",
             start: with_dirs(),
             run: publish_batch,
@@ -206,7 +231,10 @@ fn every_move_survives_a_crash_anywhere() {
 
 /// Once the fault is gone, the same move works.
 fn try_again(m: &Move, fs: &SimFs, result: &durable::Result<()>) {
-    let may_be_done = m.name.starts_with("rename") && bytes(fs, "/e/file").is_some();
+    let moved = m.name.starts_with("rename") && bytes(fs, "/e/file").is_some();
+    // Done again, it would be undone.
+    let exchanged = m.name.starts_with("exchange") && bytes(fs, "/d/file") == Some(long(2));
+    let may_be_done = moved || exchanged;
     if result.is_err() && !may_be_done {
         (m.run)(fs).unwrap();
         (m.holds)(fs, true);

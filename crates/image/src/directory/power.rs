@@ -28,6 +28,9 @@ impl Directory {
     /// # Errors
     /// Nothing boots, or the disk fails.
     pub fn power_cycle(&mut self, force: bool) -> Result<()> {
+        if !force {
+            self.run_unit("going-down")?;
+        }
         processes::stop(self.name(), Which::All, force);
         let supply = self.file("power");
         let _one_at_a_time = self
@@ -83,12 +86,16 @@ impl Directory {
 
     /// Does what backstop's units do at boot.
     fn run_units(&mut self) -> Result<()> {
-        for unit in ["settle", "health"] {
-            let mut command: Command = self.backstop()?;
-            command.arg(unit).env(processes::JOB, unit);
-            let mut child = self.spawn(command, &format!("run backstop {unit}"))?;
-            child.wait().map_err(|e| program("wait for a unit", &e))?;
-        }
+        self.run_unit("settle")?;
+        self.run_unit("health")
+    }
+
+    /// Does what one of backstop's units does, and waits for its end.
+    fn run_unit(&mut self, unit: &str) -> Result<()> {
+        let mut command: Command = self.backstop()?;
+        command.arg(unit).env(processes::JOB, unit);
+        let mut child = self.spawn(command, &format!("run backstop {unit}"))?;
+        child.wait().map_err(|e| program("wait for a unit", &e))?;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use durable::sim::{Crashes, SimFs, View, When};
 use engine::{Memory, Standing, State, TrialKind, VersionId};
 
-use crate::sim_machine::{ROOT, Simulated, disk, open};
+use crate::sim_machine::{EDITED, ROOT, Simulated, disk, open};
 
 /// Attempts of a trial, unless asked otherwise.
 const ATTEMPTS: usize = 3;
@@ -148,6 +148,35 @@ fn a_live_upgrade_cut_off_anywhere_comes_to_a_good_end() {
 #[test]
 fn no_order_of_names_is_relied_on() {
     check("a healthy upgrade", TrialKind::Boot, View::Relaxed, 3, true);
+}
+
+/// What is edited while the version waits for somebody's word is there when it is kept.
+#[test]
+fn an_edit_while_a_version_waits_is_not_lost() {
+    let (fs, old, new) = disk();
+    for kind in [TrialKind::Boot, TrialKind::Live] {
+        let report = Crashes::from(&fs).per_point(2).check(
+            |fs| {
+                let mut machine = Simulated::new(fs, 0, None);
+                (machine.kind, machine.edits) = (kind, true);
+                machine.boot();
+                let pause = machine.request(&new).unwrap();
+                machine.run(pause);
+            },
+            |fs, when| {
+                comes_to_a_good_end(fs, trial_boots(when), &old, &new, None);
+                let sysroot = open(fs);
+                let first = &sysroot.published().unwrap().order.good[0];
+                let edited = sysroot.layout().deployment(first).join(EDITED);
+                if when.passed("edited") {
+                    let found = durable::read_to_string(fs, &edited).expect("the edit is lost");
+                    assert_eq!(found, "mine");
+                }
+            },
+        );
+        println!("an edit while it waits, {kind}: {report}");
+        assert!(report.images > 200, "{report}");
+    }
 }
 
 /// Calls of a whole upgrade.

@@ -20,6 +20,8 @@ use sysroot::{BootOrder, Origin, StageKargs, StageRequest, Sysroot};
 
 pub const ROOT: &str = "/host";
 const MEMORY: &str = "/host/ostree/backstop";
+/// What a person adds.
+pub const EDITED: &str = "etc/added/mine";
 const RELEASES: &str = "/releases";
 /// More starts than any transaction needs.
 const MOST_BOOTS: usize = 20;
@@ -190,6 +192,8 @@ pub struct Simulated<'a> {
     unhealthy: Option<VersionId>,
     /// How versions are tried.
     pub kind: TrialKind,
+    /// Whether a person edits `/etc` while a version is ready and waits.
+    pub edits: bool,
     /// Boots of a version on trial since this was made.
     pub trial_boots: usize,
 }
@@ -278,6 +282,7 @@ impl<'a> Simulated<'a> {
             kernel: Arc::new(Mutex::new(kernel)),
             unhealthy: unhealthy.cloned(),
             kind: TrialKind::Boot,
+            edits: false,
             trial_boots: 0,
         }
     }
@@ -367,6 +372,9 @@ impl<'a> Simulated<'a> {
             pause = match pause {
                 Pause::Idle(_) => return,
                 Pause::Ready => {
+                    if self.edits {
+                        self.edit();
+                    }
                     let tx = self.memory().state.open().unwrap().transaction.id;
                     let go = Event::GoAhead {
                         tx,
@@ -381,6 +389,13 @@ impl<'a> Simulated<'a> {
             };
         }
         panic!("it never comes to an end");
+    }
+
+    /// Adds a file to the `/etc` of what runs.
+    fn edit(&self) {
+        let root = self.kernel.lock().unwrap().root.clone();
+        write(self.fs, root.join(EDITED).to_str().unwrap(), "mine");
+        self.fs.mark("edited");
     }
 
     /// Boots and settles what is open.

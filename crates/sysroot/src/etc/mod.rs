@@ -9,6 +9,7 @@
 //! of `/etc`.
 
 mod apply;
+mod merge;
 mod plan;
 mod tree;
 
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use durable::Fs;
 
 pub(crate) use apply::copy_tree;
+pub(crate) use merge::{Merge, UPDATED};
 
 /// How a local change and a new default got in each other's way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,21 +81,5 @@ pub struct EtcTrees<'a> {
 /// # Errors
 /// A tree cannot be read.
 pub fn preview(fs: &dyn Fs, trees: &EtcTrees<'_>) -> durable::Result<EtcReport> {
-    Ok(plan::plan(&scan(fs, trees)?).1)
-}
-
-/// Makes `to` (a copy of the new default) the result of the merge.
-pub(crate) fn merge(fs: &dyn Fs, trees: &EtcTrees<'_>, to: &Path) -> durable::Result<EtcReport> {
-    let scanned = scan(fs, trees)?;
-    let (actions, report) = plan::plan(&scanned);
-    apply::apply(fs, &actions, &scanned.local, trees.local, to)?;
-    Ok(report)
-}
-
-fn scan(fs: &dyn Fs, trees: &EtcTrees<'_>) -> durable::Result<plan::Scanned> {
-    Ok(plan::Scanned {
-        base: tree::scan(fs, trees.old_default)?,
-        local: tree::scan(fs, trees.local)?,
-        new: tree::scan(fs, trees.new_default)?,
-    })
+    Ok(Merge::new(fs, *trees)?.report)
 }

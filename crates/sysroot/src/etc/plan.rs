@@ -45,6 +45,24 @@ pub(crate) fn plan(trees: &Scanned) -> (Vec<Action>, EtcReport) {
     (planner.actions, planner.report)
 }
 
+/// What the steps make of a copy of the new default.
+pub(crate) fn outcome(trees: &Scanned, actions: &[Action]) -> Tree {
+    let mut made = trees.new.clone();
+    // These are not copied.
+    made.0.retain(|_, node| node.content != Content::Other);
+    for action in actions {
+        match action {
+            Action::Remove(at) => made.remove(at),
+            Action::Create(at) | Action::SetAttributes(at) => {
+                if let Some(node) = trees.local.get(at) {
+                    made.0.insert(at.clone(), node.clone());
+                }
+            }
+        }
+    }
+    made
+}
+
 impl Planner<'_> {
     fn base(&self, at: &Path) -> Option<&Node> {
         self.trees.base.get(at)
@@ -217,29 +235,21 @@ mod tests {
         tree
     }
 
-    /// Carries the steps out on the new default, in memory.
+    /// The outcome, and that each step finds what it is about.
     fn result(trees: &Scanned, actions: &[Action]) -> Tree {
-        let mut result = trees.new.clone();
-        for action in actions {
+        for (n, action) in actions.iter().enumerate() {
+            let before = outcome(trees, &actions[..n]);
             match action {
-                Action::Remove(at) => result.0.retain(|p, _| !p.starts_with(at)),
+                Action::Remove(_) => {}
                 Action::Create(at) => {
-                    assert!(result.get(at).is_none(), "{at:?} is there");
-                    let parent = result.get(at.parent().unwrap());
+                    assert!(before.get(at).is_none(), "{at:?} is there");
+                    let parent = before.get(at.parent().unwrap());
                     assert!(parent.is_some_and(Node::is_dir), "{at:?}");
-                    result
-                        .0
-                        .insert(at.clone(), trees.local.get(at).unwrap().clone());
                 }
-                Action::SetAttributes(at) => {
-                    assert!(result.get(at).unwrap().is_dir());
-                    result
-                        .0
-                        .insert(at.clone(), trees.local.get(at).unwrap().clone());
-                }
+                Action::SetAttributes(at) => assert!(before.get(at).unwrap().is_dir()),
             }
         }
-        result
+        outcome(trees, actions)
     }
 
     #[test]

@@ -56,6 +56,11 @@ impl Tree {
         self.0.get(path)
     }
 
+    /// Takes a node out, with all below it.
+    pub(crate) fn remove(&mut self, path: &Path) {
+        self.0.retain(|p, _| !p.starts_with(path));
+    }
+
     /// A node and all below it, parents first.
     pub(crate) fn subtree<'a>(
         &'a self,

@@ -10,6 +10,7 @@ mod crash_adopt;
 mod crash_esp;
 mod crash_kargs;
 mod crash_publish;
+mod crash_remerge;
 mod crash_rest;
 mod cuts;
 mod histories;
@@ -17,6 +18,7 @@ mod host;
 mod lifecycle;
 mod oracle;
 mod plain;
+mod remerge;
 mod sim_host;
 
 /// A file that nobody lists holds tests that never run.

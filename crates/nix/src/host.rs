@@ -183,19 +183,12 @@ impl NixHost {
             config: &self.config,
             log: self.log("stage")?,
         };
-        // A closure that is whole is asked for once.
-        let there = store.check_complete(&target);
-        if there.is_err() && !store.is_valid(&target)? {
-            let source = &transaction.request.source;
-            match source.strip_prefix(STORE) {
-                Some(from) => store.fetch(&target, Some(from))?,
-                None if source == SUBSTITUTERS => store.fetch(&target, None)?,
-                None => return Err(Error::NotHere(target)),
-            }
-        }
-        if there.is_err() {
-            store.check_complete(&target)?;
-        }
+        let source = &transaction.request.source;
+        store.complete(&target, || match source.strip_prefix(STORE) {
+            Some(from) => store.fetch(&target, Some(from)),
+            None if source == SUBSTITUTERS => store.fetch(&target, None),
+            None => Err(Error::NotHere(target.clone())),
+        })?;
         store.check_signatures(&target)?;
         // Nix syncs its database, but not what it writes into the store.
         for dir in [self.layout.store(), self.layout.state()] {

@@ -41,10 +41,7 @@ impl NixHost {
             config: &self.config,
             log: self.log("plan")?,
         };
-        if !store.is_valid(target)? {
-            return Err(crate::Error::NotHere(target.clone()));
-        }
-        store.check_complete(target)?;
+        store.complete(target, || Err(crate::Error::NotHere(target.clone())))?;
         let running = self.active_system()?;
         let mut plan = Plan {
             version: target.version(),

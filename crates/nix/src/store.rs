@@ -110,8 +110,20 @@ pub(crate) struct Store<'a> {
 }
 
 impl Store<'_> {
+    /// Refuses a closure that is not whole. One that Nix does not even know is fetched
+    /// first; one that is whole takes a single program.
+    pub fn complete(&self, toplevel: &StorePath, fetch: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.check_complete(toplevel).is_ok() {
+            return Ok(());
+        }
+        if !self.is_valid(toplevel)? {
+            fetch()?;
+        }
+        self.check_complete(toplevel)
+    }
+
     /// Whether Nix knows the path to be whole.
-    pub fn is_valid(&self, path: &StorePath) -> Result<bool> {
+    fn is_valid(&self, path: &StorePath) -> Result<bool> {
         let mut command = program::command(self.layout, "nix-store");
         command.args(["--check-validity", "--print-invalid"]);
         command.arg(path.path());
@@ -120,7 +132,7 @@ impl Store<'_> {
     }
 
     /// Refuses a closure of which a path is not on the disk, or that is no system.
-    pub fn check_complete(&self, toplevel: &StorePath) -> Result<()> {
+    fn check_complete(&self, toplevel: &StorePath) -> Result<()> {
         let mut command = program::command(self.layout, "nix-store");
         command
             .args(["--query", "--requisites"])

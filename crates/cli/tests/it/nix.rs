@@ -18,11 +18,7 @@ struct NixHost {
 impl NixHost {
     /// A host that runs version 1; `None` where Nix is not installed.
     fn new() -> Option<Self> {
-        let missing = packages::missing(&[packages::NIX]);
-        if !missing.is_empty() {
-            let required = std::env::var_os("BACKSTOP_REQUIRE_ALL").is_some();
-            assert!(!required, "needs {missing:?}");
-            println!("skipped: needs {}", missing.join(" "));
+        if !testing::nothing_lacks(&packages::missing(&[packages::NIX])) {
             return None;
         }
         let dir = tempfile::tempdir().unwrap();

@@ -3,21 +3,20 @@
 //! Workers walk the tree depth first. A directory's `dirtree` is written by
 //! whoever finishes its last part, then handed up to the parent directory.
 
+mod draft;
 mod file;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use durable::{DirEntry, Doing, FileKind, LockMode};
 use monitor::{Monitor, Progress, Unit};
 
+use self::draft::Draft;
 use crate::commit_options::{CommitOptions, CommitSummary, Parent, Source};
-use crate::format::{Commit, DirMeta, DirRef, DirTree, Xattrs, check_name};
-use crate::gvariant::Value;
-use crate::layers::Layers;
+use crate::format::{DirMeta, DirRef, DirTree, Xattrs, check_name};
 use crate::modify::{LinkedFiles, Modified};
 use crate::store::Staging;
 use crate::workers::{Tasks, work_through};
@@ -126,91 +125,21 @@ impl Repo {
     ) -> Result<CommitSummary> {
         let parent = self.parent_for(options)?;
         let staging = Staging::begin(self)?;
-        let modified = Modified::new(&options.modify);
-        let mut counts = Counts::default();
-        let mut layers = Layers::new(&staging);
-        for source in sources {
-            match source {
-                Source::Dir(dir) => {
-                    let (tree, meta) =
-                        self.walk(dir, &staging, options, &modified, monitor, &mut counts)?;
-                    layers.add(tree, meta)?;
-                }
-                Source::Commit(commit) => {
-                    let commit = self.load_commit(commit)?;
-                    let (tree, meta) = match modified.concern_trees(options) {
-                        true => self.rewrite(&commit, &staging, options, &modified)?,
-                        false => (commit.root_tree, commit.root_meta),
-                    };
-                    layers.add(tree, meta)?;
-                }
-                Source::Base(commit) => {
-                    let commit = self.load_commit(commit)?;
-                    layers.add(commit.root_tree, commit.root_meta)?;
-                }
-                Source::Empty => {
-                    let meta = DirMeta {
-                        uid: 0,
-                        gid: 0,
-                        mode: 0o40755,
-                        xattrs: Xattrs::default(),
-                    };
-                    let tree = DirTree::default().encode();
-                    let tree = staging.metadata(ObjectKind::DirTree, &tree)?;
-                    layers.add(tree, staging.metadata(ObjectKind::DirMeta, &meta.encode())?)?;
-                }
-                Source::Tar(archive) => {
-                    crate::tar_import::import(archive, &staging, options, &modified, &mut layers)?;
-                }
-            }
-        }
-        modified.check_all_used()?;
-        let several = sources.len() > 1;
-        let (root_tree, root_meta) = layers.finish()?.ok_or(Error::NothingToCommit)?;
+        let mut draft = Draft::new(self, &staging, options, monitor);
+        let root = draft.take_in(sources)?;
         if let (true, Some(parent)) = (options.skip_unchanged, parent) {
             let old = self.load_commit(&parent)?;
-            if (old.root_tree, old.root_meta) == (root_tree, root_meta) {
-                return Ok(counts.summary(parent, (0, 0, 0)));
+            if (old.root_tree, old.root_meta) == root {
+                return Ok(draft.counts.summary(parent, (0, 0, 0)));
             }
         }
-        if several {
-            staging.keep_only(&root_tree, &root_meta)?;
-        }
-        let mut commit = commit_for(options, parent, root_tree, root_meta);
-        if !options.no_bindings {
-            self.bind_to_collection(&mut commit)?;
-        }
-        if options.bootable {
-            let kernel = crate::bootable::kernel_version(&staging, &root_tree)?;
-            commit
-                .metadata
-                .set("ostree.linux", Value::from(kernel.as_str()));
-            commit.metadata.set("ostree.bootable", Value::Bool(true));
-        }
-        if options.sizes {
-            let sizes = crate::sizes::of_tree(&staging, &root_tree, &root_meta)?;
-            commit.metadata.set(crate::sizes::KEY, sizes);
-        }
-        let checksum = staging.metadata(ObjectKind::Commit, &commit.encode())?;
+        let checksum = draft.write(parent, root)?;
         if let Some(why) = options.before_publishing {
             staging.leave_to_ostree()?;
             return Err(Error::Wanted(why));
         }
-        let (objects_written, bytes_written) = staging.written();
-        let content_written = staging.files_written();
-        report(monitor, "publishing objects", 0, Some(objects_written));
-        staging.publish()?;
-        report(
-            monitor,
-            "publishing objects",
-            objects_written,
-            Some(objects_written),
-        );
-        if let Some(detached) = &options.detached {
-            self.set_detached_metadata(&checksum, Some(detached))?;
-        }
-        counts.dirs += u64::from(counts.dirs == 0);
-        Ok(counts.summary(checksum, (objects_written, content_written, bytes_written)))
+        let counts = draft.counts;
+        publish(self, staging, (&checksum, counts), options, monitor)
     }
 
     /// Stages a directory; its tree and attributes.
@@ -310,39 +239,24 @@ fn report(monitor: &dyn Monitor, step: &str, done: u64, total: Option<u64>) {
     });
 }
 
-/// The commit object, with the names under which it may be found, sorted.
-fn commit_for(
+/// Makes a commit part of the repository.
+fn publish(
+    repo: &Repo,
+    staging: Staging<'_>,
+    (checksum, mut counts): (&Checksum, Counts),
     options: &CommitOptions,
-    parent: Option<Checksum>,
-    root_tree: Checksum,
-    root_meta: Checksum,
-) -> Commit {
-    let mut metadata = options.metadata.clone();
-    if !options.no_bindings {
-        let mut refs: Vec<_> = options
-            .branch
-            .iter()
-            .chain(&options.bind_refs)
-            .cloned()
-            .collect();
-        refs.sort();
-        metadata.set("ostree.ref-binding", Value::texts(refs));
+    monitor: &dyn Monitor,
+) -> Result<CommitSummary> {
+    let (objects, bytes) = staging.written();
+    let content = staging.files_written();
+    report(monitor, "publishing objects", 0, Some(objects));
+    staging.publish()?;
+    report(monitor, "publishing objects", objects, Some(objects));
+    if let Some(detached) = &options.detached {
+        repo.set_detached_metadata(checksum, Some(detached))?;
     }
-    let now = || {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| d.as_secs())
-    };
-    Commit {
-        metadata,
-        parent,
-        related: Vec::new(),
-        subject: options.subject.clone(),
-        body: options.body.clone(),
-        timestamp: options.timestamp.unwrap_or_else(now),
-        root_tree,
-        root_meta,
-    }
+    counts.dirs += u64::from(counts.dirs == 0);
+    Ok(counts.summary(*checksum, (objects, content, bytes)))
 }
 
 impl<'a> Walk<'a> {

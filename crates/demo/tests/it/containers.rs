@@ -56,9 +56,19 @@ fn upgrades_under_systemd_end_as_they_should() {
 
 fn healthy_is_kept(fixture: &Fixture) {
     let mut host = Host::new(fixture, "healthy");
-    let said = host.run("backstop switch /sysroot/releases:v2 --boot");
+    let said = host.run("backstop switch /sysroot/releases:v2 --boot --no-reboot");
+    host.wait_until("waiting for somebody's reboot", |host| {
+        host.status()["under_way"]["phase"]["phase"] == "awaiting-boot"
+    });
+    // It is published already; the shutdown takes this along (P11).
+    host.run("echo 'a late note' >/etc/motd; rm /etc/issue");
+    host.run("systemctl reboot");
     assert_eq!(host.wait_for_end(1), end("kept", ""), "{said}");
     assert_eq!(host.version(), "2");
+    assert_eq!(
+        host.run("cat /etc/motd; ls /etc/issue"),
+        "a late note\nls: cannot access '/etc/issue': No such file or directory\n"
+    );
     host.wait_until("boot-complete.target", |host| {
         host.run("systemctl is-active boot-complete.target").trim() == "active"
     });

@@ -234,6 +234,40 @@ fn a_newer_journal_is_named_and_what_can_be_read_of_it_is_kept() {
     drive(&fs, &mut host, Scope::All, |d| d.request(live("v5"))).unwrap();
 }
 
+/// Only a version that waits for a boot is made ready for it, and nothing is written
+/// down of that.
+#[test]
+fn a_host_that_goes_down_makes_ready_what_boots_next() {
+    let fs = SimFs::new();
+    let journal = Journal::new(Arc::new(fs.clone()), Path::new(DIR));
+    let mut host = Simulated::new();
+    let down = |host: &mut Simulated| {
+        let before = journal.records().unwrap_or_default().len();
+        host.log.clear();
+        drive(&fs, host, Scope::Short, |d| d.going_down()).unwrap();
+        assert_eq!(journal.records().unwrap_or_default().len(), before);
+        host.log.len()
+    };
+    assert_eq!(down(&mut host), 0, "nothing is open");
+    let boot = Request::new(VersionId::new("v2"));
+    drive(&fs, &mut host, Scope::All, |d| d.request(boot)).unwrap();
+    assert_eq!(down(&mut host), 0, "it is ready");
+    let go = Event::GoAhead {
+        tx: engine::TxId(1),
+        reboot: false,
+        baseline: None,
+    };
+    let pause = drive(&fs, &mut host, Scope::All, |d| d.feed(go)).unwrap();
+    assert_eq!(pause, Pause::AwaitingBoot);
+    assert_eq!(down(&mut host), 1, "it waits for a boot");
+    host.wrong.insert("make ready".into(), "full disk".into());
+    assert_eq!(down(&mut host), 1, "that it failed stops nobody");
+    host.boot();
+    assert_eq!(down(&mut host), 0, "nobody has settled this boot");
+    drive(&fs, &mut host, Scope::Short, |d| d.settle()).unwrap();
+    assert_eq!(down(&mut host), 0, "it runs");
+}
+
 #[test]
 fn one_process_works_and_the_others_leave_it_to_it() {
     let fs = SimFs::new();

@@ -145,6 +145,11 @@ impl Host for Simulated {
         }
         Ok(())
     }
+    fn before_boot(&mut self, job: Job<'_>, _: &dyn Monitor) -> HostResult<()> {
+        let target = job.transaction.target();
+        self.log.push(format!("  ({target:?} made ready)"));
+        self.goes("make ready")
+    }
     fn run_checks(&mut self, job: Job<'_>, stage: Stage, _: &dyn Monitor) -> HostResult<Report> {
         if let Some(happens) = self.meanwhile.0.take() {
             happens();

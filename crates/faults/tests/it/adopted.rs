@@ -187,11 +187,11 @@ fn a_machine_of_ostree_is_taken_over_and_upgraded() {
 
     machine.run("mount -o ro LABEL=repo /mnt").unwrap();
     machine
-        .run("backstop switch /mnt:v2 --boot --detach --attempts 2")
+        .run("backstop switch /mnt:v2 --boot --no-reboot --attempts 2")
         .unwrap();
-    machine.wait_end(LIMIT).unwrap();
-    machine.boot_again().unwrap();
-    machine.wait_ready(LIMIT).unwrap();
+    // What is edited until the shutdown is in the version that boots then.
+    machine.run("echo 'a late note' >/etc/motd").unwrap();
+    reboot(&mut machine);
     booted_by(&machine, "backstop: attempt counted, 1 left");
     let end = machine
         .run_until("the end of the trial", LIMIT, |machine| {
@@ -207,6 +207,9 @@ fn a_machine_of_ostree_is_taken_over_and_upgraded() {
         machine.run("cat /usr/lib/testbed-version").unwrap().trim(),
         "2"
     );
+    assert_eq!(machine.run("cat /etc/motd").unwrap().trim(), "a late note");
+    let attributes = machine.run("lsattr -d /").unwrap();
+    assert!(attributes.contains('i'), "it was left open: {attributes}");
     published_by_nobody(&mut machine);
 }
 

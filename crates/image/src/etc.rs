@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use engine::{Transaction, TrialKind};
+use engine::{Transaction, TrialKind, VersionId};
 use monitor::Monitor;
 use sysroot::DeploymentId;
 
@@ -34,6 +34,14 @@ impl ImageHost {
         });
         tell_conflicts(&report.conflicts, monitor);
         Ok(())
+    }
+
+    /// Names the edits in `/etc` that going back from the one version to the other leaves
+    /// behind. Nothing depends on it.
+    pub fn name_edits_left(&self, running: &VersionId, back: &VersionId, monitor: &dyn Monitor) {
+        if let (Ok(left), Ok(back)) = (self.previous(running), self.find(back)) {
+            self.tell_left_behind(&left, &back.id, monitor);
+        }
     }
 
     /// Names what was changed in the `/etc` of a version and is not taken along to the

@@ -60,6 +60,9 @@ pub fn run(args: RollbackArgs, global: &Global, out: &mut Output) -> anyhow::Res
     }
     let running = session.running()?;
     let target = target(&args, &session, &running)?;
+    if let AnyHost::Image(host) = &session.host {
+        host.name_edits_left(&running, &target, &Terminal::new(global.json));
+    }
     let event = Event::Condemned {
         version: running,
         by,

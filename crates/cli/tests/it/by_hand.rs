@@ -223,7 +223,8 @@ fn going_back_names_the_edits_that_it_leaves_behind() {
     host.run(&["upgrade", "--boot", "--wait"], 0);
     assert_eq!(told(&host), "");
     greet(&host, "Closed on Monday.\n");
-    host.run(&["rollback", "--boot", "--wait"], 0);
+    let said = host.run(&["rollback", "--boot", "--wait"], 0);
+    assert!(said.contains("/etc/shop/greeting: changed in"), "{said}");
     assert_eq!(greeting(&host), "Welcome.\n");
     assert!(
         told(&host).contains("/etc/shop/greeting"),

@@ -56,6 +56,11 @@ pub fn wire(mut bytes: &[u8]) {
     while let Ok(Some(_)) = Frame::read(&mut bytes) {}
 }
 
+/// What vouches for a summary.
+pub fn metalink(bytes: &[u8]) {
+    let _ = fetch::Metalink::parse(bytes, "summary");
+}
+
 /// A check's file.
 pub fn check(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);

@@ -17,7 +17,7 @@ use libfuzzer_sys::fuzz_target;
 type Parser = fn(&[u8]);
 
 /// The parsers by name. `xtask` has the same list, with the seeds of each.
-const PARSERS: [(&str, Parser); 16] = [
+const PARSERS: [(&str, Parser); 17] = [
     ("metadata", formats::metadata),
     ("value-text", formats::value_text),
     ("objects", formats::objects),
@@ -34,6 +34,7 @@ const PARSERS: [(&str, Parser); 16] = [
     ("bundle", files::bundle),
     ("wire", files::wire),
     ("check", files::check),
+    ("metalink", files::metalink),
 ];
 
 fn chosen() -> Parser {

@@ -37,7 +37,7 @@ pub use address::file_url;
 pub use connection::Connection;
 pub use delta::{DeltaPreview, Deltas};
 pub use error::{Error, Result};
-pub use metalink::{BadMetalink, NotTheFile};
+pub use metalink::{BadMetalink, Metalink, NotTheFile};
 pub use options::{NetOptions, PullOptions};
 pub use pull::{Pulled, preview_deltas, pull, resolve};
 pub use summary::RemoteSummary;

@@ -72,7 +72,7 @@ pub enum NotTheFile {
 
 /// What a metalink says of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Metalink {
+pub struct Metalink {
     /// Its length in bytes.
     pub(crate) size: u64,
     sha256: Option<String>,
@@ -92,12 +92,15 @@ struct Found {
 
 impl Metalink {
     /// Reads what it says of a file.
-    pub(crate) fn parse(bytes: &[u8], file: &'static str) -> Result<Self, BadMetalink> {
+    ///
+    /// # Errors
+    /// It is no metalink, or says too little of the file.
+    pub fn parse(bytes: &[u8], file: &'static str) -> Result<Self, BadMetalink> {
         let text = std::str::from_utf8(bytes).map_err(|_| BadMetalink::Text)?;
         let mut document = Document::new(text);
         let mut found: Option<Found> = None;
         // The elements that are open; the attributes and text of the last one.
-        let mut path: Vec<&str> = Vec::new();
+        let mut path: Vec<String> = Vec::new();
         let (mut attributes, mut content) = (Vec::new(), String::new());
         let mut inside = false;
         while let Some(event) = document.next()? {
@@ -149,7 +152,7 @@ impl Metalink {
     }
 }
 
-fn get<'a>(attributes: &'a [(&str, String)], key: &str) -> Option<&'a str> {
+fn get<'a>(attributes: &'a [(String, String)], key: &str) -> Option<&'a str> {
     let found = attributes.iter().find(|(k, _)| *k == key);
     found.map(|(_, value)| value.as_str())
 }
@@ -178,11 +181,12 @@ impl Found {
     /// Takes in an element of the file that has ended.
     fn take(
         &mut self,
-        path: &[&str],
-        attributes: &[(&str, String)],
+        path: &[String],
+        attributes: &[(String, String)],
         text: &str,
     ) -> Result<(), BadMetalink> {
-        match path.get(3..).unwrap_or_default() {
+        let below: Vec<&str> = path.iter().skip(3).map(String::as_str).collect();
+        match below[..] {
             ["size"] => {
                 let size = text.parse().ok().filter(|size| *size <= MAX_SUMMARY);
                 self.size = Some(size.ok_or(BadMetalink::Size)?);

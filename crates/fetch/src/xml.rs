@@ -1,9 +1,14 @@
 //! The little of XML that metalinks are written in: elements, attributes, text.
 //!
-//! Document types are refused, so there are no entities but those that are always there,
-//! and nothing grows while it is read.
+//! `quick-xml` reads it, piece by piece, and this bounds it. Document types are refused,
+//! so there are no entities but those that are always there, and nothing grows while it
+//! is read.
 
-use std::str::FromStr;
+use quick_xml::errors::{Error, IllFormedError, SyntaxError};
+use quick_xml::escape::unescape;
+use quick_xml::events::attributes::AttrError;
+use quick_xml::events::{BytesStart, Event as Piece};
+use quick_xml::{Reader, events::attributes::Attribute};
 
 /// How deep elements may be nested.
 const MAX_DEPTH: usize = 32;
@@ -12,9 +17,9 @@ const MAX_ATTRIBUTES: usize = 32;
 
 /// What is read next.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Event<'a> {
+pub(crate) enum Event {
     /// An element begins.
-    Open(&'a str, Vec<(&'a str, String)>),
+    Open(String, Vec<(String, String)>),
     /// Text in it; there may be more of it.
     Text(String),
     /// The element that began last ends.
@@ -32,7 +37,13 @@ pub struct BadXml {
 }
 
 /// That there is no element at the beginning.
-pub(crate) const NO_ELEMENT: &str = "it must begin with an element";
+const NO_ELEMENT: &str = "it must begin with an element";
+/// That it says what its elements are, or what names stand for.
+const DOCUMENT_TYPE: &str = "document types are not taken";
+/// That a name stands for what is not known.
+const ENTITY: &str = "an entity is not known";
+/// That the last element does not end.
+const CUT: &str = "it ends in the middle of an element";
 
 type Result<T> = std::result::Result<T, &'static str>;
 
@@ -40,23 +51,23 @@ type Result<T> = std::result::Result<T, &'static str>;
 #[derive(Debug)]
 pub(crate) struct Document<'a> {
     text: &'a str,
-    at: usize,
-    open: Vec<&'a str>,
+    reader: Reader<&'a [u8]>,
+    depth: usize,
     begun: bool,
-    /// An element that was closed where it began.
-    empty: bool,
 }
 
 impl<'a> Document<'a> {
     /// Begins to read.
     pub(crate) fn new(text: &'a str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut reader = Reader::from_str(text);
+        // An element without content ends like any other.
+        reader.config_mut().expand_empty_elements = true;
         Self {
             text,
-            at: 0,
-            open: Vec::new(),
+            reader,
+            depth: 0,
             begun: false,
-            empty: false,
         }
     }
 
@@ -64,202 +75,118 @@ impl<'a> Document<'a> {
     ///
     /// # Errors
     /// What is there is no XML, or more of it than is taken.
-    pub(crate) fn next(&mut self) -> std::result::Result<Option<Event<'a>>, BadXml> {
-        self.step().map_err(|why| BadXml {
-            line: 1 + self.text[..self.at].matches('\n').count(),
-            why,
+    pub(crate) fn next(&mut self) -> std::result::Result<Option<Event>, BadXml> {
+        self.step().map_err(|why| {
+            let at = usize::try_from(self.reader.buffer_position()).unwrap_or(usize::MAX);
+            let before = self.text.get(..at).unwrap_or(self.text);
+            let line = 1 + before.matches('\n').count();
+            BadXml { line, why }
         })
     }
 
-    fn rest(&self) -> &'a str {
-        &self.text[self.at..]
-    }
-
-    /// Passes over a text that comes next, if it does.
-    fn take(&mut self, text: &str) -> bool {
-        let comes = self.rest().starts_with(text);
-        if comes {
-            self.at += text.len();
-        }
-        comes
-    }
-
-    /// What comes before a mark, which is passed over.
-    fn until(&mut self, mark: &str, why: &'static str) -> Result<&'a str> {
-        let rest = self.rest();
-        let len = rest.find(mark).ok_or(why)?;
-        self.at += len + mark.len();
-        Ok(&rest[..len])
-    }
-
-    fn step(&mut self) -> Result<Option<Event<'a>>> {
-        if std::mem::take(&mut self.empty) {
-            return Ok(Some(self.close()));
-        }
+    fn step(&mut self) -> Result<Option<Event>> {
         loop {
-            if self.rest().is_empty() {
-                return self.end();
-            }
-            if self.take("<!--") {
-                self.until("-->", "a comment does not end")?;
-            } else if self.take("<?") {
-                self.until("?>", "an instruction does not end")?;
-            } else if self.take("<![CDATA[") {
-                let text = self.until("]]>", "a section does not end")?;
-                if let Some(text) = self.text_here(text.to_owned())? {
-                    return Ok(Some(text));
+            let text = match self.reader.read_event().map_err(|e| why(&e))? {
+                Piece::Start(start) | Piece::Empty(start) => return self.open(&start).map(Some),
+                Piece::End(_) => {
+                    self.depth = self.depth.saturating_sub(1);
+                    return Ok(Some(Event::Close));
                 }
-            } else if self.take("<!") {
-                return Err("document types are not taken");
-            } else if self.take("</") {
-                return self.closing().map(Some);
-            } else if self.take("<") {
-                return self.opening().map(Some);
-            } else {
-                let rest = self.rest();
-                let len = rest.find('<').unwrap_or(rest.len());
-                let text = self.text_here(unescaped(&rest[..len])?)?;
-                self.at += len;
-                if text.is_some() {
-                    return Ok(text);
-                }
+                Piece::Text(text) => text.into_inner().into_owned(),
+                Piece::CData(text) => text.into_inner().into_owned(),
+                Piece::GeneralRef(name) => plain(&format!("&{};", name.into_inner()))?,
+                Piece::DocType(_) => return Err(DOCUMENT_TYPE),
+                Piece::Comment(_) | Piece::PI(_) | Piece::Decl(_) => continue,
+                Piece::Eof => return self.end(),
+            };
+            if self.is_content(&text)? {
+                return Ok(Some(Event::Text(text)));
             }
         }
     }
 
-    fn end(&self) -> Result<Option<Event<'a>>> {
-        match (self.open.is_empty(), self.begun) {
-            (true, true) => Ok(None),
-            (true, false) => Err(NO_ELEMENT),
-            (false, _) => Err("it ends in the middle of an element"),
+    fn end(&self) -> Result<Option<Event>> {
+        match (self.depth, self.begun) {
+            (0, true) => Ok(None),
+            (0, false) => Err(NO_ELEMENT),
+            _ => Err(CUT),
         }
     }
 
-    /// Text, where it may be; blanks between elements of the top are nothing.
-    fn text_here(&self, text: String) -> Result<Option<Event<'a>>> {
-        match (self.open.is_empty(), text.trim().is_empty()) {
-            (false, _) => Ok(Some(Event::Text(text))),
-            (true, true) => Ok(None),
-            (true, false) if self.begun => Err("there is text after its end"),
-            (true, false) => Err(NO_ELEMENT),
+    /// Whether text is an element's; blanks outside the first element are nothing.
+    fn is_content(&self, text: &str) -> Result<bool> {
+        match (self.depth, text.trim().is_empty()) {
+            (1.., _) => Ok(true),
+            (0, true) => Ok(false),
+            (0, false) if self.begun => Err("there is text after its end"),
+            (0, false) => Err(NO_ELEMENT),
         }
     }
 
-    fn close(&mut self) -> Event<'a> {
-        self.open.pop();
-        Event::Close
-    }
-
-    fn closing(&mut self) -> Result<Event<'a>> {
-        let name = self.name()?;
-        self.blanks();
-        if !self.take(">") || self.open.last() != Some(&name) {
-            return Err("an element ends that did not begin");
-        }
-        Ok(self.close())
-    }
-
-    fn opening(&mut self) -> Result<Event<'a>> {
-        if self.open.is_empty() && self.begun {
+    fn open(&mut self, start: &BytesStart<'_>) -> Result<Event> {
+        if self.depth == 0 && self.begun {
             return Err("there is an element after its end");
         }
-        if self.open.len() >= MAX_DEPTH {
+        if self.depth >= MAX_DEPTH {
             return Err("elements are nested too deep");
         }
-        let name = self.name()?;
-        let mut attributes: Vec<(&str, String)> = Vec::new();
-        loop {
-            let apart = self.blanks();
-            if self.take("/>") {
-                self.empty = true;
-                break;
-            }
-            if self.take(">") {
-                break;
-            }
-            if !apart || attributes.len() >= MAX_ATTRIBUTES {
-                return Err("what belongs to an element cannot be read");
-            }
-            let (key, value) = self.attribute()?;
-            if attributes.iter().any(|(known, _)| *known == key) {
-                return Err("an attribute is there twice");
-            }
-            attributes.push((key, value));
-        }
-        self.begun = true;
-        self.open.push(name);
-        Ok(Event::Open(name, attributes))
-    }
-
-    fn attribute(&mut self) -> Result<(&'a str, String)> {
-        let key = self.name()?;
-        self.blanks();
-        if !self.take("=") {
-            return Err("an attribute has no value");
-        }
-        self.blanks();
-        let quote = match (self.take("\""), self.take("'")) {
-            (true, _) => "\"",
-            (_, true) => "'",
-            _ => return Err("a value has no quotes"),
-        };
-        let value = self.until(quote, "a value does not end")?;
-        match value.contains('<') {
-            true => Err("a value does not end"),
-            false => Ok((key, unescaped(value)?)),
-        }
-    }
-
-    fn name(&mut self) -> Result<&'a str> {
-        let rest = self.rest();
-        let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
-        let len = rest.find(|c| !part(c)).unwrap_or(rest.len());
-        let first = |c: char| c.is_ascii_alphabetic() || c == '_';
-        if !rest.starts_with(first) {
+        let name = start.name().0.to_owned();
+        if name.is_empty() {
             return Err("a name is missing");
         }
-        self.at += len;
-        Ok(&rest[..len])
-    }
-
-    /// Passes over blanks; whether there were any.
-    fn blanks(&mut self) -> bool {
-        let rest = self.rest();
-        let trimmed = rest.trim_start_matches([' ', '\t', '\r', '\n']);
-        self.at += rest.len() - trimmed.len();
-        rest.len() > trimmed.len()
+        let mut attributes = Vec::new();
+        for attribute in start.attributes() {
+            let Attribute { key, value } = attribute.map_err(|e| why_of_attribute(&e))?;
+            if attributes.len() >= MAX_ATTRIBUTES {
+                return Err("an element has too many attributes");
+            }
+            attributes.push((key.0.to_owned(), plain(&value)?));
+        }
+        self.begun = true;
+        self.depth += 1;
+        Ok(Event::Open(name, attributes))
     }
 }
 
 /// A text with what it writes as `&…;`.
-fn unescaped(text: &str) -> Result<String> {
-    const BAD: &str = "an entity is not known";
-    let mut plain = String::with_capacity(text.len());
-    let mut parts = text.split('&');
-    plain.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        let (entity, after) = part.split_once(';').ok_or(BAD)?;
-        plain.push(match entity {
-            "lt" => '<',
-            "gt" => '>',
-            "amp" => '&',
-            "apos" => '\'',
-            "quot" => '"',
-            other => number(other).ok_or(BAD)?,
-        });
-        plain.push_str(after);
+fn plain(text: &str) -> Result<String> {
+    match unescape(text) {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(ENTITY),
     }
-    Ok(plain)
 }
 
-/// The character that `#N` or `#xN` means.
-fn number(entity: &str) -> Option<char> {
-    let digits = entity.strip_prefix('#')?;
-    let code = match digits.strip_prefix('x') {
-        Some(hex) => u32::from_str_radix(hex, 16),
-        None => u32::from_str(digits),
-    };
-    char::from_u32(code.ok()?).filter(|c| *c != '\0')
+fn why(error: &Error) -> &'static str {
+    match error {
+        Error::Syntax(wrong) => match wrong {
+            SyntaxError::UnclosedPI | SyntaxError::UnclosedXmlDecl => "an instruction does not end",
+            SyntaxError::UnclosedComment => "a comment does not end",
+            SyntaxError::UnclosedCData => "a section does not end",
+            SyntaxError::UnclosedDoctype | SyntaxError::InvalidBangMarkup => DOCUMENT_TYPE,
+            _ => "the beginning of an element does not end",
+        },
+        Error::IllFormed(wrong) => match wrong {
+            IllFormedError::MismatchedEndTag { .. } | IllFormedError::UnmatchedEndTag(_) => {
+                "an element ends that did not begin"
+            }
+            IllFormedError::MissingEndTag(_) => CUT,
+            IllFormedError::MissingDoctypeName => DOCUMENT_TYPE,
+            IllFormedError::UnclosedReference => ENTITY,
+            _ => "it is not well-formed",
+        },
+        Error::InvalidAttr(wrong) => why_of_attribute(wrong),
+        Error::Escape(_) => ENTITY,
+        _ => "it cannot be read",
+    }
+}
+
+fn why_of_attribute(error: &AttrError) -> &'static str {
+    match error {
+        AttrError::ExpectedEq(_) | AttrError::ExpectedValue(_) => "an attribute has no value",
+        AttrError::UnquotedValue(_) => "a value has no quotes",
+        AttrError::ExpectedQuote(..) => "a value does not end",
+        AttrError::Duplicated(..) => "an attribute is there twice",
+    }
 }
 
 #[cfg(test)]
@@ -311,6 +238,8 @@ mod tests {
     #[test]
     fn what_is_refused() {
         let deep = "<a>".repeat(33);
+        let many: String = (0..33).map(|n| format!(" a{n}=''")).collect();
+        let many = format!("<a{many}/>");
         let cases = [
             ("", NO_ELEMENT),
             ("bacon\n", NO_ELEMENT),
@@ -322,10 +251,11 @@ mod tests {
             ("<a/>text", "after its end"),
             ("<a b=c/>", "quotes"),
             ("<a b='1' b='2'/>", "twice"),
-            ("<a b='1'c='2'/>", "cannot be read"),
-            ("<a b='<'/>", "does not end"),
+            ("<a b='1/>", "does not end"),
+            (&many, "too many attributes"),
             ("<a b/>", "no value"),
-            ("<1/>", "name"),
+            ("< a/>", "name"),
+            ("<!ELEMENT a ANY><a/>", "document types"),
             ("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "document types"),
             ("<a>&b;</a>", "entity"),
             ("<a>&#0;</a>", "entity"),
@@ -338,5 +268,24 @@ mod tests {
             assert!(error.to_string().contains(why), "{text}: {error}");
         }
         assert_eq!(read("<a>\n\n<b></a>").unwrap_err().line, 3);
+    }
+
+    /// What makes other readers take minutes or gigabytes.
+    #[test]
+    fn a_bomb_costs_little() {
+        let attributes: String = (0..100_000).map(|n| format!(" a{n}=''")).collect();
+        let names: String = (0..40_000).map(|n| format!("<a xmlns:a{n}='x'>")).collect();
+        let bombs = [
+            format!("<a{attributes}/>"),
+            names,
+            "<a>".repeat(300_000),
+            format!("<a>{}</a>", "&amp;".repeat(200_000)),
+            format!("<a>{}</a>", "<![CDATA[]]>".repeat(80_000)),
+        ];
+        let started = std::time::Instant::now();
+        for bomb in &bombs {
+            let _ = read(bomb);
+        }
+        assert!(started.elapsed().as_secs() < 20);
     }
 }

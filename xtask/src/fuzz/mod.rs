@@ -22,7 +22,7 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
 const IN_CI: u64 = 4;
 
 /// The parsers, as `fuzz/src/main.rs` names them.
-const PARSERS: [&str; 16] = [
+const PARSERS: [&str; 17] = [
     "metadata",
     "value-text",
     "objects",
@@ -39,6 +39,7 @@ const PARSERS: [&str; 16] = [
     "bundle",
     "wire",
     "check",
+    "metalink",
 ];
 
 /// What `cargo xtask fuzz` takes.

@@ -13,6 +13,12 @@ const KINDS: [(&str, u8); 3] = [("commit", 0), ("dirtree", 1), ("dirmeta", 2)];
 /// A check as people write it.
 const CHECK: &str = "description = 'the site answers'\nrequired = true\nretries = 3\n\
     interval = '2s'\ntimeout = '5s'\n[http]\nurl = 'http://127.0.0.1/'\nstatus = 200\n";
+/// What vouches for a summary, as mirror managers write it.
+const METALINK: &str = "<?xml version='1.0'?><metalink version='3.0'><files>\
+    <file name='summary'><size>3</size><verification><hash type='sha256'>\
+    2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae</hash></verification>\
+    <resources><url type='http' preference='9'>http://a/b?c=1&amp;d=2</url></resources>\
+    </file></files></metalink>";
 /// A boot entry as it lies in `loader/entries`.
 const ENTRY: &str = "title Debian 12\nversion 2\nlinux /ostree/d-1/vmlinuz\n\
     initrd /ostree/d-1/initrd\noptions root=UUID=1 rw \"a b\"=c panic=5\n";
@@ -29,6 +35,7 @@ pub fn plant(dir: &Path, program: &str) -> anyhow::Result<()> {
     garden.repository()?;
     garden.archives()?;
     garden.seed("check", "seed", CHECK.as_bytes())?;
+    garden.seed("metalink", "seed", METALINK.as_bytes())?;
     garden.seed("boot-entry", "seed", ENTRY.as_bytes())?;
     garden.seed(
         "value-text",

@@ -68,7 +68,8 @@ pub struct MachineOptions {
 }
 
 impl MachineOptions {
-    /// A machine with two processors and 1 GiB, closed to the outside.
+    /// A machine with two processors, or one if it is emulated, and 1 GiB, closed to the
+    /// outside.
     #[must_use]
     pub fn new(image: &Path, firmware: Firmware, ssh_key: &Path, logs: &Path) -> Self {
         Self {

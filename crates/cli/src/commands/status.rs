@@ -267,7 +267,7 @@ fn print(status: &Status, out: &mut Output) -> std::io::Result<()> {
     }
     if let Some(path) = &status.replaced_config {
         let line = format!(
-            "Something wrote over /{}: no version can be tried until `backstop adopt` puts it back.",
+            "Something wrote over /{}: what is kept or on trial does not boot until `backstop adopt` puts it back.",
             path.display()
         );
         out.line(&out.tone(Tone::Bad, &line))?;

@@ -267,6 +267,8 @@ impl ImageHost {
 
     fn stage_version(&self, transaction: &Transaction, monitor: &dyn Monitor) -> Result<()> {
         let target = transaction.target();
+        // Before anything is downloaded; a live trial would be kept as what does not boot.
+        self.sysroot.check_config()?;
         if transaction.request.source == THIS_HOST {
             self.find(target)?;
             return Ok(());

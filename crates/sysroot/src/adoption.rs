@@ -302,14 +302,18 @@ impl Sysroot {
         Ok(None)
     }
 
-    /// Refuses to try a version that GRUB would not boot.
-    pub(crate) fn check_config(&self) -> Result<()> {
+    /// Refuses to try a version where GRUB's configuration was written over: neither the
+    /// trial nor what is kept of it would boot.
+    ///
+    /// # Errors
+    /// That, with what to do; or the disk's.
+    pub fn check_config(&self) -> Result<()> {
         match self.replaced_config()? {
             None => Ok(()),
             Some(path) => Err(Error::Invalid {
                 path: self.path().join(path),
                 why: "it is not the one that backstop put there (`update-grub` replaces it), so \
-                      nothing would be tried: `backstop adopt` puts it back"
+                      nothing on trial or kept would boot: `backstop adopt` puts it back"
                     .to_owned(),
             }),
         }

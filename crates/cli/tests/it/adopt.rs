@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::host::BACKSTOP;
+use crate::host::{BACKSTOP, DemoHost};
 
 const UUID: &str = "b0b5cf62-8ad6-4ac5-a6a4-1f6d3fe0b7bb";
 /// Stands for `grub-mkconfig`, which can only configure a running system: prints the
@@ -178,4 +178,47 @@ fn a_grub_host_of_ostree_and_back() {
         code != 0 && said.contains("has not taken it over"),
         "{said}"
     );
+}
+
+/// `update-grub` wrote over the configuration: a live trial is refused like a boot trial,
+/// before anything of the new version is here; what it keeps would not boot.
+#[test]
+fn where_grub_goes_by_something_else_no_kind_of_trial_begins() {
+    let host = DemoHost::new();
+    let before = host.status()["running"].clone();
+    let version = host.release(2);
+    let write = |path: &str, text: &str| {
+        let path = host.dir().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let settings = "ostree/backstop/boot.toml";
+    let before_grub = fs::read_to_string(host.dir().join(settings)).ok();
+    write(
+        settings,
+        "state_sector = \"boot/backstop/state\"\nloader = \"grub\"\n",
+    );
+    write("boot/grub/grub.cfg.before-backstop", "# by hand\n");
+    write("boot/grub/grub.cfg", "menuentry x { linux /x }\n");
+
+    for kind in ["--live", "--boot"] {
+        let said = host.run(&["upgrade", kind, "--wait"], 3);
+        for part in ["boot/grub/grub.cfg", "`backstop adopt` puts it back"] {
+            assert!(said.contains(part), "{kind}: {said}");
+        }
+    }
+    let status = host.status();
+    assert_eq!(status["running"], before);
+    assert!(!status["deployments"].to_string().contains(&version));
+    assert!(host.run(&["status"], 0).contains("Something wrote over"));
+
+    // No fault of the version: once the configuration is back, it is tried.
+    match before_grub {
+        Some(text) => write(settings, &text),
+        None => fs::remove_file(host.dir().join(settings)).unwrap(),
+    }
+    fs::remove_file(host.dir().join("boot/grub/grub.cfg.before-backstop")).unwrap();
+    host.run(&["upgrade", "--live", "--wait"], 0);
+    let last = host.history().pop().unwrap();
+    assert_eq!(last["outcome"]["end"], "kept", "{last}");
 }

@@ -32,7 +32,7 @@ pub use knowledge::{Knowledge, Learned, Standing};
 pub use observer::{Observer, Timeline, Unwatched};
 pub use reason::{Failure, Outcome, Reason};
 pub use refusal::Refusal;
-pub use request::{Confirm, IfRefused, Request, Transaction, TrialKind};
+pub use request::{Confirm, IfRefused, KargsChange, Request, Transaction, TrialKind};
 pub use state::{Cause, Open, Phase, State, Then, Trial};
 pub use step::{Step, step};
 pub use version::{BootId, Now, TxId, VersionId};

@@ -72,6 +72,15 @@ pub enum IfRefused {
     Reject,
 }
 
+/// The kernel arguments of a version that is tried with others than it has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KargsChange {
+    /// Those it has.
+    pub from: String,
+    /// Those on trial.
+    pub to: String,
+}
+
 /// An upgrade as asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Request {
@@ -107,6 +116,10 @@ pub struct Request {
     /// A live trial: what to do when the running system refuses it.
     #[serde(default)]
     pub if_refused: IfRefused,
+    /// The version that runs is tried with other kernel arguments; `target` names it with
+    /// them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kargs: Option<KargsChange>,
 }
 
 impl Request {
@@ -126,6 +139,7 @@ impl Request {
             forced: false,
             await_reboot: false,
             if_refused: IfRefused::Stage,
+            kargs: None,
         }
     }
 }

@@ -63,7 +63,7 @@ impl ImageHost {
         if transaction.request.kind == TrialKind::Live {
             self.check_live(transaction)?;
         }
-        let tree = self.tree(transaction.target())?;
+        let tree = self.tree(transaction)?;
         let own = Checks::load(&tree, BuiltIns::Without);
         let mut runner = Runner::new(&tree);
         if runs_systemd(&self.checks_root()?) {

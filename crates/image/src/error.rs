@@ -60,6 +60,9 @@ pub enum Error {
     /// A deployment that should be there is gone.
     #[error("no deployment of version {} is on this host", .0.short())]
     NoDeployment(VersionId),
+    /// There is nothing to try.
+    #[error("version {} has these kernel arguments already", .0.short())]
+    SameKargs(VersionId),
     /// A live trial can't do this.
     #[error("this version cannot be tried live: {0}")]
     NotLive(String),

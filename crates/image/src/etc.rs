@@ -17,6 +17,10 @@ impl ImageHost {
     /// staged into its `/etc`. A version that was on the host before the transaction may
     /// have run, and has an `/etc` of its own.
     pub(crate) fn remerge(&self, transaction: &Transaction, monitor: &dyn Monitor) -> Result<()> {
+        if transaction.request.kargs.is_some() {
+            // The same deployment.
+            return Ok(());
+        }
         let from = self.previous(&transaction.previous)?;
         let to = self.find(transaction.target())?.id;
         if transaction.request.source == THIS_HOST {

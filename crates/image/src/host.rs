@@ -19,7 +19,7 @@ use sysroot::{
 
 use crate::live::LiveTrial;
 use crate::source::{commit, version};
-use crate::{Directory, Error, Result, Source, etc};
+use crate::{Directory, Error, Result, Source, etc, kargs};
 
 /// How a transaction names its source when the version is on the host already.
 pub const THIS_HOST: &str = "this host";
@@ -152,10 +152,24 @@ impl ImageHost {
             .ok_or_else(|| Error::NoDeployment(version.clone()))
     }
 
-    /// The directory of a version's deployment.
-    pub(crate) fn tree(&self, version: &VersionId) -> Result<PathBuf> {
-        let id = self.find(version)?.id;
+    /// The deployment that a transaction tries: the one that runs, where other kernel
+    /// arguments are tried.
+    pub(crate) fn target(&self, transaction: &Transaction) -> Result<DeploymentId> {
+        match transaction.request.kargs {
+            Some(_) => self.previous(&transaction.previous),
+            None => Ok(self.find(transaction.target())?.id),
+        }
+    }
+
+    /// The directory of that deployment.
+    pub(crate) fn tree(&self, transaction: &Transaction) -> Result<PathBuf> {
+        let id = self.target(transaction)?;
         Ok(self.sysroot.layout().deployment(&id))
+    }
+
+    /// The command line that the kernel was started with.
+    pub(crate) fn cmdline(&self) -> Result<String> {
+        Ok(self.machine.cmdline()?)
     }
 
     /// Refuses a live trial that the machine can't do.
@@ -269,6 +283,10 @@ impl ImageHost {
         let target = transaction.target();
         // Before anything is downloaded; a live trial would be kept as what does not boot.
         self.sysroot.check_config()?;
+        if transaction.request.kargs.is_some() {
+            self.target(transaction)?;
+            return Ok(());
+        }
         if transaction.request.source == THIS_HOST {
             self.find(target)?;
             return Ok(());
@@ -342,27 +360,29 @@ impl ImageHost {
 
     fn publish_trial(&self, job: Job<'_>, monitor: &dyn Monitor) -> Result<()> {
         let previous = self.previous(&job.transaction.previous)?;
-        let target = self.find(job.transaction.target())?.id;
+        let target = self.target(job.transaction)?;
         let mut order = self.order(&[&previous], None, job.knowledge)?;
-        order.good.retain(|id| *id != target);
+        if target != previous {
+            order.good.retain(|id| *id != target);
+        }
         order.bad.retain(|id| *id != target);
         order.trial = Some(TrialEntry {
             deployment: target,
             attempts: job.transaction.request.attempts,
-            kargs: boot::KernelArgs::new(),
+            kargs: kargs::of_trial(job.transaction)?,
         });
         self.sysroot.publish(&order, monitor)?;
         Ok(())
     }
 
     fn keep_version(&self, job: Job<'_>, monitor: &dyn Monitor) -> Result<()> {
-        let target = self.find(job.transaction.target())?.id;
+        let target = self.target(job.transaction)?;
         let order = match self.previous(&job.transaction.previous) {
             Ok(previous) => self.order(&[&target, &previous], None, job.knowledge)?,
             // Gone by hand: keeping must not depend on it.
             Err(_) => self.order(&[&target], None, job.knowledge)?,
         };
-        self.sysroot.publish(&order, monitor)?;
+        self.publish_kept(&order, (job.transaction, &target), monitor)?;
         if job.transaction.request.kind == TrialKind::Live {
             self.live(job.transaction)?.forget()?;
         }
@@ -397,7 +417,7 @@ impl ImageHost {
 
     fn put_back(&mut self, job: Job<'_>, monitor: &dyn Monitor) -> Result<()> {
         let previous = self.previous(&job.transaction.previous)?;
-        let target = self.find(job.transaction.target()).ok().map(|d| d.id);
+        let target = self.target(job.transaction).ok();
         if self.sysroot.published()?.order.trial.is_some()
             // One sector, before anything that may take longer or fail. A disk that fails
             // just there must not stand in the way: what is published next has no trial.
@@ -407,7 +427,7 @@ impl ImageHost {
         }
         let bad = target.as_ref().filter(|id| **id != previous);
         let order = self.order(&[&previous], bad, job.knowledge)?;
-        self.sysroot.publish(&order, monitor)?;
+        self.publish_put_back(&order, (job.transaction, &previous), monitor)?;
         if job.transaction.request.kind == TrialKind::Live && target.is_some() {
             let live = self.live(job.transaction)?;
             for path in live.revert(&self.sysroot, &mut *self.machine)? {
@@ -446,7 +466,7 @@ impl Host for ImageHost {
         let of_trial = sector
             .filter(|s| published.order.trial.is_some() && Some(s.config) == published.config);
         Ok(Running {
-            version: version(&self.booted()?.checksum),
+            version: self.running_version()?,
             attempts_left: of_trial.as_ref().map(|s| s.left),
             load_failure: of_trial.and_then(|s| s.failed).map(|f| f.to_string()),
         })
@@ -494,7 +514,10 @@ impl Host for ImageHost {
     }
 
     fn discard(&mut self, job: Job<'_>, _: &dyn Monitor) -> HostResult<()> {
-        Ok(self.remove_leftovers(job.transaction.target())?)
+        match job.transaction.request.kargs {
+            Some(_) => Ok(()),
+            None => Ok(self.remove_leftovers(job.transaction.target())?),
+        }
     }
 
     fn reboot(&mut self, force: bool) -> HostResult<()> {

@@ -5,6 +5,7 @@
 //! | [`host`] | [`ImageHost`]: each effect of a transaction, done with `sysroot` |
 //! | [`plan`] | what trying a version would change |
 //! | [`source`] | where versions come from: a repository and a ref in it |
+//! | `kargs` | a version tried with other kernel arguments |
 //! | [`directory`] | [`Directory`]: a machine that lives in a directory |
 
 mod checks;
@@ -12,6 +13,7 @@ pub mod directory;
 mod error;
 mod etc;
 pub mod host;
+mod kargs;
 mod live;
 mod packages;
 pub mod plan;

@@ -9,6 +9,7 @@ use durable::Fs;
 use engine::VersionId;
 use ostree::{Checksum, Repo};
 
+use crate::kargs::commit_of;
 use crate::{Error, Result};
 
 /// A repository on this machine, or a remote of the host's own, and a revision in it;
@@ -78,7 +79,7 @@ pub fn version(commit: &Checksum) -> VersionId {
 /// # Errors
 /// The version isn't one of an image host.
 pub fn commit(version: &VersionId) -> Result<Checksum> {
-    let parsed = version.as_str().parse();
+    let parsed = commit_of(version.as_str()).parse();
     parsed.map_err(|_| Error::NotACommit(version.clone()))
 }
 

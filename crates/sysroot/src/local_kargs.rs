@@ -50,24 +50,41 @@ impl Sysroot {
         monitor: &dyn Monitor,
     ) -> Result<ConfigId> {
         let order = self.order_without_trial()?;
-        let config = self.publish_with(&order, Some((id, kargs)), monitor)?;
+        self.publish_kargs(&order, (id, kargs), monitor)
+    }
+
+    /// Publishes a boot order in which one deployment has these kernel arguments from now
+    /// on.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish): then they are as before.
+    pub fn publish_kargs(
+        &self,
+        order: &BootOrder,
+        (id, kargs): (&DeploymentId, &KernelArgs),
+        monitor: &dyn Monitor,
+    ) -> Result<ConfigId> {
+        let config = self.publish_with(order, Some((id, kargs)), monitor)?;
         let mut origin = self.origin(id)?;
         origin.set_kargs(kargs);
         self.write_origin(id, &origin)?;
         Ok(config)
     }
 
-    /// Lets a deployment be booted once with these arguments, which replace its own ones
-    /// of the same name. The default stays, with the arguments it has.
+    /// Lets a deployment be booted once with these arguments, in the place of its own. The
+    /// default stays, with the arguments it has.
     ///
     /// # Errors
-    /// As [`set_kargs`](Self::set_kargs).
+    /// No arguments at all; or as [`set_kargs`](Self::set_kargs).
     pub fn try_kargs(
         &self,
         id: &DeploymentId,
         own: &KernelArgs,
         monitor: &dyn Monitor,
     ) -> Result<ConfigId> {
+        if own.is_empty() {
+            return Err(Error::Order("a trial without any kernel argument"));
+        }
         let mut order = self.order_without_trial()?;
         order.trial = Some(TrialEntry {
             deployment: id.clone(),

@@ -26,8 +26,8 @@ pub struct TrialEntry {
     pub deployment: DeploymentId,
     /// How often it may be started, 1 to 9.
     pub attempts: u8,
-    /// Kernel arguments for the trial alone, which replace its own ones of the
-    /// same name. `backstop.trial=` and, unless given, `panic=` and
+    /// Kernel arguments for the trial alone, in the place of all of its own; none means
+    /// its own. `backstop.trial=` and, unless given, `panic=` and
     /// `systemd.watchdog_sec=` come by themselves.
     pub kargs: KernelArgs,
 }

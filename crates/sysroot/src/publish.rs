@@ -390,7 +390,7 @@ pub(crate) fn boot_config(order: &BootOrder, planned: &[Planned]) -> Result<Boot
         Some(trial) => {
             let planned = find(&trial.deployment)?;
             let mut entry = entry(planned, " (on trial)");
-            entry.options = trial_options(&planned.options, &trial.kargs);
+            entry.options = trial_options(&planned.options, &trial.kargs)?;
             Some(Trial {
                 entry,
                 attempts: trial.attempts,
@@ -412,12 +412,19 @@ fn entry(planned: &Planned, mark: &str) -> Entry {
     }
 }
 
-/// The trial's own arguments replace those of the same name.
-fn trial_options(base: &KernelArgs, own: &KernelArgs) -> KernelArgs {
-    let mut options = base.clone();
-    for arg in own.iter() {
-        options.delete(arg.split('=').next().unwrap_or(arg));
+/// The trial's own arguments, if it has any, and what leads to the deployment.
+fn trial_options(base: &KernelArgs, own: &KernelArgs) -> Result<KernelArgs> {
+    if own.is_empty() {
+        return Ok(base.clone());
     }
-    options.extend(own);
-    options
+    let mut options = own.clone();
+    options.delete("ostree");
+    for link in base.iter().filter(|arg| arg.starts_with("ostree=")) {
+        let added = options.append(link);
+        added.map_err(|source| Error::Kargs {
+            of: "the version on trial".to_owned(),
+            source,
+        })?;
+    }
+    Ok(options)
 }

@@ -3,9 +3,11 @@
 use anyhow::bail;
 
 use clap::Args;
+use engine::TrialKind;
 use image::ImageHost;
 use sysroot::{DeploymentId, KargsSources, KernelArgs};
 
+use super::trial::TrialArgs;
 use crate::args::Global;
 use crate::exit::Ended;
 use crate::host::AnyHost;
@@ -25,21 +27,33 @@ pub struct KargsArgs {
     /// Remove NAME or NAME=VALUE; may be given often
     #[arg(long, value_name = "ARG")]
     delete: Vec<String>,
+    /// Reboot into them as a trial: kept when the host is healthy, and else the old ones
+    /// come back by themselves. The options of `backstop upgrade` go with it
+    #[arg(long = "try", conflicts_with_all = ["once", "of", "live", "if_refused"])]
+    on_trial: bool,
     /// Boot with them once; the default keeps its own
     #[arg(long)]
     once: bool,
     /// The version [default: the one that boots first]
     #[arg(long, value_name = "VERSION")]
     of: Option<String>,
+    #[command(flatten)]
+    trial: TrialArgs,
 }
 
 /// Runs the command: shows the kernel arguments of a version, or changes them.
 pub fn run(args: KargsArgs, global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
-    let session = Session::open(global)?;
+    let mut session = Session::open(global)?;
     let AnyHost::Image(host) = &session.host else {
         bail!("a Nix host's kernel arguments are in its configuration: `boot.kernelParams`");
     };
-    let id = deployment(&args, &session, host)?;
+    if !args.on_trial && args.trial != TrialArgs::default() {
+        bail!("only with --try are they on trial");
+    }
+    let id = match args.on_trial {
+        true => host.booted()?,
+        false => deployment(&args, &session, host)?,
+    };
     let before = host.sysroot().kargs_of(&id)?;
     let Some(wanted) = edited(&args, &before.effective)? else {
         return show(&id, &before, out);
@@ -47,16 +61,36 @@ pub fn run(args: KargsArgs, global: &Global, out: &mut Output) -> anyhow::Result
     if let Some(tx) = session.journal.load()?.state.tx() {
         bail!("upgrade {tx} is under way; `backstop rollback` stops it");
     }
+    if args.on_trial {
+        return try_first(&args, &wanted, &mut session, global, out);
+    }
     let monitor = Terminal::new(global.json);
     if args.once {
-        let own = to_be_tried(&before.effective, &wanted)?;
-        host.sysroot().try_kargs(&id, &own, &monitor)?;
+        host.sysroot().try_kargs(&id, &wanted, &monitor)?;
         out.line("The next start tries them, once. The one after it is as before.")?;
         return Ok(Ended::Done);
     }
     host.sysroot().set_kargs(&id, &wanted, &monitor)?;
     out.line("They count from the next start on.")?;
     show(&id, &host.sysroot().kargs_of(&id)?, out)
+}
+
+/// Begins a trial of the version that runs, with these arguments.
+fn try_first(
+    args: &KargsArgs,
+    wanted: &KernelArgs,
+    session: &mut Session,
+    global: &Global,
+    out: &mut Output,
+) -> anyhow::Result<Ended> {
+    let policy = session.policy()?;
+    let running = session.running()?;
+    let trial = args.trial.clone().of_kind(TrialKind::Boot);
+    let mut request = trial.request(running, "", &policy);
+    if let AnyHost::Image(host) = &session.host {
+        host.ask_for_kargs(&mut request, wanted)?;
+    }
+    trial.begin(session, request, global, out)
 }
 
 /// The deployment meant: of the version that was named, or the default.
@@ -100,27 +134,6 @@ fn edited(args: &KargsArgs, before: &KernelArgs) -> anyhow::Result<Option<Kernel
     Ok(Some(kargs))
 }
 
-/// The arguments of a trial: what is new. It replaces what has the same name.
-fn to_be_tried(before: &KernelArgs, wanted: &KernelArgs) -> anyhow::Result<KernelArgs> {
-    let name = |arg: &str| arg.split('=').next().unwrap_or(arg).to_owned();
-    let mut own = wanted.without(before);
-    for gone in before.without(wanted).iter() {
-        if !own.iter().any(|arg| name(arg) == name(gone)) {
-            bail!(
-                "`{gone}` cannot be left out once: only arguments that are added or replaced can be tried"
-            );
-        }
-    }
-    // Others of a name that is tried stay.
-    for arg in wanted.iter() {
-        let tried = own.iter().any(|o| name(o) == name(arg));
-        if tried && !own.contains(arg) {
-            own.append(arg)?;
-        }
-    }
-    Ok(own)
-}
-
 fn show(id: &DeploymentId, kargs: &KargsSources, out: &mut Output) -> anyhow::Result<Ended> {
     let line = |args: &KernelArgs| match args.is_empty() {
         true => "(none)".to_owned(),
@@ -143,27 +156,4 @@ fn show(id: &DeploymentId, kargs: &KargsSources, out: &mut Output) -> anyhow::Re
         "all": list(&kargs.effective),
     }))?;
     Ok(Ended::Done)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn args(line: &str) -> KernelArgs {
-        line.parse().unwrap()
-    }
-
-    #[test]
-    fn what_is_tried_is_what_is_new() {
-        let table = [
-            ("a=1 b", "a=1 b c", Some("c")),
-            ("a=1 b", "a=2 b", Some("a=2")),
-            ("a=1 a=2", "a=1 a=2 a=3", Some("a=3 a=1 a=2")),
-            ("a=1 b", "a=1", None),
-        ];
-        for (before, wanted, own) in table {
-            let found = to_be_tried(&args(before), &args(wanted)).ok();
-            assert_eq!(found, own.map(args), "{before} -> {wanted}");
-        }
-    }
 }

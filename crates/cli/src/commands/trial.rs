@@ -52,7 +52,7 @@ impl From<Refused> for IfRefused {
 }
 
 /// The options of a trial. What is not given is the policy's.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct TrialArgs {
     /// Try it in the running system, without a reboot
     #[arg(long, conflicts_with = "boot")]

@@ -6,6 +6,7 @@ mod by_hand;
 mod fleet;
 mod full_disk;
 mod host;
+mod kargs;
 mod kept;
 mod killed;
 mod network;

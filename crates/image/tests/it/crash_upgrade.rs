@@ -32,7 +32,7 @@ fn is_good(memory: &Memory, version: &VersionId) -> bool {
 }
 
 /// Trial boots that had been made before the cut.
-fn trial_boots(when: &When) -> usize {
+pub fn trial_boots(when: &When) -> usize {
     let passed = |n: &usize| when.passed(&format!("trial boot {n}"));
     (1..20).take_while(passed).count()
 }

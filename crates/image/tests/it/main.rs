@@ -6,6 +6,7 @@
     missing_docs
 )]
 
+mod crash_kargs;
 mod crash_upgrade;
 mod sim_machine;
 

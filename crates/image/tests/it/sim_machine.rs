@@ -22,6 +22,8 @@ pub const ROOT: &str = "/host";
 const MEMORY: &str = "/host/ostree/backstop";
 /// What a person adds.
 pub const EDITED: &str = "etc/added/mine";
+/// A kernel argument with which nothing is healthy.
+pub const BAD_ARG: &str = "bad=1";
 const RELEASES: &str = "/releases";
 /// More starts than any transaction needs.
 const MOST_BOOTS: usize = 20;
@@ -89,7 +91,8 @@ impl Checked {
         let mut results = Vec::new();
         let active = self.host.machine().active_root()?;
         let unhealthy = self.unhealthy.as_ref().map(VersionId::as_str);
-        if unhealthy.is_some_and(|v| active.to_string_lossy().contains(v)) {
+        let bad_args = self.host.machine().cmdline()?.contains(BAD_ARG);
+        if bad_args || unhealthy.is_some_and(|v| active.to_string_lossy().contains(v)) {
             let why = "no answer".to_owned();
             results.push(CheckResult {
                 name: "web".to_owned(),
@@ -347,6 +350,20 @@ impl<'a> Simulated<'a> {
         request.source = format!("{RELEASES}:stable");
         request.kind = self.kind;
         self.drive(&move |driver| driver.request(request.clone()))
+    }
+
+    /// Asks for the version that runs, with these kernel arguments.
+    pub fn request_kargs(&self, kargs: &str) -> std::result::Result<Pause, DriveError> {
+        let host = self.host();
+        let mut request = Request::new(self.running());
+        let asked = host.ask_for_kargs(&mut request, &kargs.parse().unwrap());
+        asked.map_err(|e| DriveError::Host(Box::new(e)))?;
+        self.drive(&move |driver| driver.request(request.clone()))
+    }
+
+    /// The command line of the kernel that runs.
+    pub fn cmdline(&self) -> String {
+        self.kernel.lock().unwrap().cmdline.clone()
     }
 
     /// Goes on with what is open in the boot that is, as another process does

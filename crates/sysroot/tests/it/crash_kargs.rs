@@ -105,7 +105,7 @@ fn entries_and_origin_may_differ_and_the_entries_count() {
 #[test]
 fn arguments_for_one_start() {
     let (fs, first, _) = two_good();
-    let own = args("quiet");
+    let own = args("root=LABEL=root quiet");
     all_or_nothing("kargs once", &fs, &|fs| {
         let sysroot = open(fs);
         if sysroot.published().unwrap().order.trial.is_some() {

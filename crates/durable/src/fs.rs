@@ -41,6 +41,25 @@ pub struct Metadata {
     pub nlink: u64,
 }
 
+/// What tells a file's content and attributes from any that it had before, on the
+/// filesystems for which [`Fs::tells_changes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    /// The mount, by a number that comes never again before a reboot (Linux 6.8's
+    /// `STATX_MNT_ID_UNIQUE`).
+    pub mount: u64,
+    /// Device number.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Length in bytes.
+    pub size: u64,
+    /// Modification time: seconds since 1970, nanoseconds.
+    pub modified: (i64, u32),
+    /// Change time, which nobody can set: seconds since 1970, nanoseconds.
+    pub changed: (i64, u32),
+}
+
 /// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DirEntry {
@@ -108,10 +127,29 @@ pub trait Fs: Debug + Send + Sync {
     /// # Errors
     /// The kernel's answer.
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadSeek>>;
+    /// The same once no call that writes to the file is under way: what is read then has a
+    /// change time that is not older.
+    /// # Errors
+    /// The kernel's answer.
+    fn open_settled(&self, path: &Path) -> io::Result<Box<dyn ReadSeek>> {
+        self.open(path)
+    }
     /// Reads what is known of a path (`lstat`).
     /// # Errors
     /// The kernel's answer.
     fn metadata(&self, path: &Path) -> io::Result<Metadata>;
+    /// The same with the file's version, where the kernel has all of that.
+    /// # Errors
+    /// The kernel's answer.
+    fn metadata_and_version(&self, path: &Path) -> io::Result<(Metadata, Option<Version>)> {
+        Ok((self.metadata(path)?, None))
+    }
+    /// Whether `path` is on a filesystem of which it is known that each change of a file
+    /// gives it another change time, and a finer one than a second.
+    fn tells_changes(&self, path: &Path) -> bool {
+        let _ = path;
+        false
+    }
     /// Lists a directory, sorted by name, without `.` and `..`.
     /// # Errors
     /// The kernel's answer.

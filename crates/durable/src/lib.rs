@@ -14,7 +14,7 @@
 //! | [`append_record`] | all earlier bytes; the new ones whole, cut, or absent |
 //! | [`rename_and_sync`] | the old name or the new one |
 //! | [`exchange_and_sync`] | both paths as before, or each with what the other had |
-//! | [`Batch`] | any subset of the files, each one whole |
+//! | [`Batch`] | any subset of the files, or of whole directories of them, each file whole |
 //! | [`create_dir_all`] | some of the directories, from the top |
 //!
 //! Nothing is durable before the move returns; after it returns, everything is.
@@ -26,11 +26,14 @@ mod moves;
 mod real;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod stat;
 mod unsynced;
+mod writeback;
 
 pub use batch::Batch;
 pub use fs::{
-    Attributes, DirEntry, FileKind, Fs, FsLock, LockMode, Metadata, NewFile, ReadSeek, Xattr,
+    Attributes, DirEntry, FileKind, Fs, FsLock, LockMode, Metadata, NewFile, ReadSeek, Version,
+    Xattr,
 };
 pub use moves::{
     append_record, create_dir_all, exchange_and_sync, is_leftover, make_sure, overwrite_in_place,
@@ -39,6 +42,7 @@ pub use moves::{
 };
 pub use real::RealFs;
 pub use unsynced::Unsynced;
+pub use writeback::Writeback;
 
 use std::path::{Path, PathBuf};
 

@@ -14,8 +14,10 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::fs::{
-    Attributes, DirEntry, FileKind, Fs, FsLock, LockMode, Metadata, NewFile, ReadSeek, Xattr,
+    Attributes, DirEntry, FileKind, Fs, FsLock, LockMode, Metadata, NewFile, ReadSeek, Version,
+    Xattr,
 };
+use crate::stat;
 
 /// The kernel's filesystem.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,11 +38,20 @@ impl Write for RealNewFile {
 
 impl NewFile for RealNewFile {
     fn set(&mut self, attributes: &Attributes) -> io::Result<()> {
-        if let Some((uid, gid)) = attributes.owner {
+        // To ask is cheap; each change goes to the filesystem's journal.
+        let is = self.0.metadata()?;
+        let mut mode = Some(is.mode() & 0o7777);
+        if let Some((uid, gid)) = attributes.owner
+            && (uid, gid) != (is.uid(), is.gid())
+        {
             rustix::fs::fchown(&self.0, Some(owner(uid)), Some(group(gid)))?;
+            // That took the bits away which would matter to the new owner.
+            mode = None;
         }
-        if let Some(mode) = attributes.mode {
-            rustix::fs::fchmod(&self.0, Mode::from_raw_mode(mode & 0o7777))?;
+        if let Some(wanted) = attributes.mode
+            && mode != Some(wanted & 0o7777)
+        {
+            rustix::fs::fchmod(&self.0, Mode::from_raw_mode(wanted & 0o7777))?;
         }
         for (name, value) in &attributes.xattrs {
             rustix::fs::fsetxattr(&self.0, name.as_slice(), value, XattrFlags::empty())?;
@@ -151,6 +162,12 @@ impl Fs for RealFs {
         Ok(Box::new(File::open(path)?))
     }
 
+    fn open_settled(&self, path: &Path) -> io::Result<Box<dyn ReadSeek>> {
+        let file = File::open(path)?;
+        stat::await_writers(&file)?;
+        Ok(Box::new(file))
+    }
+
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
         let m = std::fs::symlink_metadata(path)?;
         Ok(Metadata {
@@ -164,6 +181,14 @@ impl Fs for RealFs {
             ino: m.ino(),
             nlink: m.nlink(),
         })
+    }
+
+    fn metadata_and_version(&self, path: &Path) -> io::Result<(Metadata, Option<Version>)> {
+        stat::metadata_and_version(path)
+    }
+
+    fn tells_changes(&self, path: &Path) -> bool {
+        stat::tells_changes(path)
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {

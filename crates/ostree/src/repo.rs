@@ -171,6 +171,11 @@ impl Repo {
         &*self.fs
     }
 
+    /// The same door, for a thread of its own.
+    pub(crate) fn fs_handle(&self) -> Arc<dyn Fs> {
+        Arc::clone(&self.fs)
+    }
+
     pub(crate) fn config(&self) -> &Config {
         &self.config
     }

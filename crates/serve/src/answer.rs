@@ -1,6 +1,6 @@
 //! From a request to an answer.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
@@ -39,7 +39,7 @@ pub(crate) fn answer<B>(
         return status(StatusCode::NOT_FOUND, activity);
     };
     match root.file(&path) {
-        Ok((file, len)) => send(&path, file, len, request.headers(), head, activity),
+        Ok((file, is)) => send(&path, file, &is, request.headers(), head, activity),
         Err(e) if is_absent(&e) => status(StatusCode::NOT_FOUND, activity),
         Err(_) => status(StatusCode::INTERNAL_SERVER_ERROR, activity),
     }
@@ -68,23 +68,20 @@ fn status(code: StatusCode, activity: &Activity) -> Response<Content> {
 }
 
 /// Changes whenever the file does.
-fn tag(file: &File, len: u64) -> io::Result<String> {
-    let m = file.metadata()?;
-    let (seconds, nanos) = (m.mtime(), m.mtime_nsec());
-    Ok(format!("\"{:x}-{seconds:x}-{nanos:x}-{len:x}\"", m.ino()))
+fn tag(is: &Metadata) -> String {
+    let (seconds, nanos) = (is.mtime(), is.mtime_nsec());
+    format!("\"{:x}-{seconds:x}-{nanos:x}-{:x}\"", is.ino(), is.len())
 }
 
 fn send(
     path: &str,
     file: File,
-    len: u64,
+    is: &Metadata,
     headers: &HeaderMap,
     head: bool,
     activity: &Activity,
 ) -> Response<Content> {
-    let Ok(tag) = tag(&file, len) else {
-        return status(StatusCode::INTERNAL_SERVER_ERROR, activity);
-    };
+    let (tag, len) = (tag(is), is.len());
     let get = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
     let same = |tags: &str| tags == "*" || tags.split(',').any(|t| t.trim() == tag);
     let (code, part) = match (get(IF_NONE_MATCH), get(RANGE), get(IF_RANGE)) {

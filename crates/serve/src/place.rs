@@ -1,6 +1,6 @@
 //! From the path of a request to a file of the repository.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -32,7 +32,7 @@ impl Root {
     }
 
     /// Opens a regular file below. Symlinks are followed, but not out of here.
-    pub(crate) fn file(&self, relative: &str) -> io::Result<(File, u64)> {
+    pub(crate) fn file(&self, relative: &str) -> io::Result<(File, Metadata)> {
         // Without NONBLOCK, opening a pipe would wait for a writer.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let within = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
@@ -40,7 +40,7 @@ impl Root {
         let file = File::from(fd);
         let metadata = file.metadata()?;
         match metadata.is_file() {
-            true => Ok((file, metadata.len())),
+            true => Ok((file, metadata)),
             false => Err(io::ErrorKind::NotFound.into()),
         }
     }

@@ -4,6 +4,7 @@
 mod conform;
 mod crashes;
 mod moves;
+mod writeback;
 
 use std::path::Path;
 

@@ -88,6 +88,37 @@ fn publish_batch(fs: &SimFs) -> durable::Result<()> {
     batch.publish(fs, Path::new("/d"))
 }
 
+/// Two directories of finished files, of which one has its place free.
+fn publish_dirs(fs: &SimFs) -> durable::Result<()> {
+    let mut batch = Batch::new();
+    for (dir, names) in [("free", ["a", "b"]), ("taken", ["a", "b"])] {
+        let tmp = format!("/tmp-{dir}");
+        let failed = |source| durable::Error {
+            doing: "write",
+            path: tmp.clone().into(),
+            source,
+        };
+        let from = Path::new(&tmp);
+        // A run that failed may have left it.
+        durable::remove_tree(fs, from)?;
+        fs.create_dir(from, 0o755).map_err(failed)?;
+        for name in names {
+            let file = fs.create(&from.join(name), 0o644);
+            let written = file.and_then(|mut f| f.write_all(&long(2)));
+            written.map_err(failed)?;
+        }
+        batch.add_dir(tmp.clone().into(), format!("/d/{dir}").into());
+    }
+    batch.publish(fs, Path::new("/d"))
+}
+
+fn with_one_taken() -> SimFs {
+    let fs = with_dirs();
+    durable::create_dir_all(&fs, Path::new("/d/taken"), 0o755).unwrap();
+    durable::publish_file(&fs, Path::new("/d/taken/old"), &long(1), 0o644).unwrap();
+    fs
+}
+
 fn moves() -> Vec<Move> {
     vec![
         Move {
@@ -205,6 +236,21 @@ fn moves() -> Vec<Move> {
                 assert_eq!(bytes(fs, "/d/file"), Some(long(1)));
             },
             images: 670,
+        },
+        Move {
+            name: "a batch of two directories",
+            start: with_one_taken(),
+            run: publish_dirs,
+            holds: |fs, finished| {
+                for path in ["free/a", "free/b", "taken/a", "taken/b"] {
+                    let found = bytes(fs, &format!("/d/{path}"));
+                    let whole = found.as_ref().is_none_or(|b| *b == long(2));
+                    assert!(whole, "{path} is torn");
+                    assert!(!finished || found.is_some(), "{path} is lost");
+                }
+                assert_eq!(bytes(fs, "/d/taken/old"), Some(long(1)));
+            },
+            images: 1070,
         },
         Move {
             name: "create_dir_all of three",

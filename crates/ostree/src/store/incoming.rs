@@ -142,6 +142,7 @@ impl<'s, 'r> Incoming<'s, 'r> {
             let left = self.left.checked_sub(made as u64);
             self.left = left.ok_or_else(|| damaged(Malformed::Cut))?;
             self.hasher.update(&self.out[..made]);
+            self.staging.writeback.wrote(made as u64)?;
             if self.staging.repo().mode() != RepoMode::Archive {
                 let written = self.file.write_all(&self.out[..made]);
                 written.doing("write", &self.path)?;

@@ -4,6 +4,7 @@ mod content;
 mod copies;
 mod incoming;
 mod place;
+mod publish;
 mod reader;
 mod staging;
 mod takeover;

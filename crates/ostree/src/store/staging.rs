@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use durable::{Batch, Doing, FsLock, ReadSeek};
+use durable::{Doing, FsLock, ReadSeek, Writeback};
 
 use super::content::{Content, digest_long};
 use super::place::{PREFIX, PULL_PREFIX, Place, allocate, remove_abandoned};
@@ -39,6 +39,7 @@ pub(crate) struct Staging<'r> {
     pub(super) keep: AtomicBool,
     /// Objects that took their place as links.
     linked: AtomicU64,
+    pub(super) writeback: Writeback,
 }
 
 impl<'r> Staging<'r> {
@@ -99,6 +100,7 @@ impl<'r> Staging<'r> {
             linked: AtomicU64::new(0),
             keep: AtomicBool::new(false),
             spools: AtomicU64::new(0),
+            writeback: Writeback::new(repo.fs_handle(), repo.path().to_owned()),
         })
     }
 
@@ -182,6 +184,7 @@ impl<'r> Staging<'r> {
                 file.write_all(data).doing("write", path)?;
                 Ok(file.flush().doing("write", path)?)
             })?;
+            self.writeback.wrote(data.len() as u64)?;
         }
         Ok(object.checksum)
     }
@@ -286,7 +289,8 @@ impl<'r> Staging<'r> {
             let (fs, config) = (self.repo.fs(), self.repo.config());
             self.repo.remove_leftover(self.resumed, path)?;
             write_object(fs, config, path, header, size, &mut **fill.borrow_mut())
-        })
+        })?;
+        Ok(self.writeback.wrote(size)?)
     }
 
     /// Adds a file under another header than the one that it was stored with. What
@@ -500,52 +504,6 @@ impl<'r> Staging<'r> {
         let objects = staged.len() as u64 + self.linked.load(Ordering::Relaxed);
         (objects, self.bytes.load(Ordering::Relaxed))
     }
-
-    /// Makes all staged objects part of the repository, commits last, so that no
-    /// commit is ever there without what it is made of.
-    pub(crate) fn publish(&self) -> Result<()> {
-        let staged =
-            std::mem::take(&mut *self.staged.lock().unwrap_or_else(PoisonError::into_inner));
-        if staged.is_empty() {
-            // All of it is there; but whoever put it there may have died before
-            // it was synced, and a ref is going to rely on it.
-            let (fs, path) = (self.repo.fs(), self.repo.path());
-            fs.sync_filesystem(path)
-                .doing("sync the filesystem of", path)?;
-            self.forget();
-            return Ok(());
-        }
-        let (mut commits, mut others): (Vec<_>, Vec<_>) = staged
-            .into_iter()
-            .partition(|o| o.kind == ObjectKind::Commit);
-        others.sort();
-        commits.sort();
-        self.make_object_dirs(others.iter().chain(&commits))?;
-        for group in [others, commits.clone()] {
-            let mut batch = Batch::new();
-            for object in group {
-                let from = self.dir.join(object.relative_path(self.repo.mode()));
-                batch.add(from, self.repo.object_path(&object));
-            }
-            batch.publish(self.repo.fs(), self.repo.path())?;
-        }
-        for commit in commits {
-            // It is not gone any more.
-            let mark = self.repo.tombstone_path(&commit.checksum);
-            self.repo.remove(&mark)?;
-        }
-        self.forget();
-        Ok(())
-    }
-
-    fn make_object_dirs<'a>(&self, objects: impl Iterator<Item = &'a ObjectName>) -> Result<()> {
-        let first_bytes: HashSet<u8> = objects.map(|o| o.checksum.as_bytes()[0]).collect();
-        let objects = self.repo.path().join("objects");
-        for byte in first_bytes {
-            make_dir(self.repo, &objects.join(format!("{byte:02x}")))?;
-        }
-        Ok(self.repo.fs().sync_dir(&objects).doing("sync", &objects)?)
-    }
 }
 
 impl Drop for Staging<'_> {
@@ -560,7 +518,7 @@ impl Drop for Staging<'_> {
 }
 
 /// Makes one directory; one that is there is as good.
-fn make_dir(repo: &Repo, path: &Path) -> Result<()> {
+pub(super) fn make_dir(repo: &Repo, path: &Path) -> Result<()> {
     match repo.fs().create_dir(path, 0o755) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e)
             .doing("create the directory", path)

@@ -61,9 +61,16 @@ fn write_bare(fs: &dyn Fs, path: &Path, header: &FileHeader, fill: Fill<'_>) -> 
             .set_attributes(path, &true_attributes(header))
             .doing("set the attributes of", path)?);
     }
-    let mut file = fs.create(path, 0o600).doing("create", path)?;
+    let mut file = create_as(fs, path, header)?;
     fill(&mut *file)?.doing("write", path)?;
     seal(&mut *file, RepoMode::Bare, header, path)
+}
+
+/// Creates a file with the mode that it is to have, mostly: so that it need not be
+/// changed. Who may not write when it is whole may not before.
+fn create_as(fs: &dyn Fs, path: &Path, header: &FileHeader) -> Result<Box<dyn NewFile>> {
+    let mode = header.mode & 0o755;
+    Ok(fs.create(path, mode).doing("create", path)?)
 }
 
 /// Gives a written file object what it has besides its content.
@@ -148,7 +155,7 @@ fn write_bare_user_only(
             .symlink(Path::new(&header.target), path)
             .doing("create the symlink", path)?);
     }
-    let mut file = fs.create(path, 0o600).doing("create", path)?;
+    let mut file = create_as(fs, path, header)?;
     fill(&mut *file)?.doing("write", path)?;
     seal(&mut *file, RepoMode::BareUserOnly, header, path)
 }
@@ -182,7 +189,7 @@ pub(crate) fn write_copy(
             .doing("set the attributes of", path)?);
     }
     attributes.mtime = Some(0);
-    let mut file = fs.create(path, 0o600).doing("create", path)?;
+    let mut file = create_as(fs, path, header)?;
     fill(&mut *file)?.doing("write", path)?;
     finish(&mut *file, &attributes, path)
 }

@@ -5,6 +5,7 @@
 
 mod draft;
 mod file;
+mod intake;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -15,11 +16,11 @@ use durable::{DirEntry, Doing, FileKind, LockMode};
 use monitor::{Monitor, Progress, Unit};
 
 use self::draft::Draft;
+use self::intake::Intake;
 use crate::commit_options::{CommitOptions, CommitSummary, Parent, Source};
 use crate::format::{DirMeta, DirRef, DirTree, Xattrs, check_name};
-use crate::modify::{LinkedFiles, Modified};
 use crate::store::Staging;
-use crate::workers::{Tasks, work_through};
+use crate::workers::Tasks;
 use crate::{Checksum, Error, ObjectKind, Repo, Result};
 
 /// A directory whose parts are not all done.
@@ -44,18 +45,15 @@ const FILES_PER_TASK: usize = 64;
 
 /// What the workers share.
 struct Walk<'a> {
-    repo: &'a Repo,
-    staging: &'a Staging<'a>,
-    options: &'a CommitOptions,
-    monitor: &'a dyn Monitor,
+    intake: &'a Intake<'a>,
     /// Where the tree is.
     top: &'a Path,
     /// Digests of files that have several names.
     linked: Mutex<HashMap<(u64, u64), Checksum>>,
     /// The objects of the repository by inode, where files may be links to them.
     known: HashMap<(u64, u64), Checksum>,
-    modified: &'a Modified<'a>,
     hits: AtomicU64,
+    unread: AtomicU64,
     files: AtomicU64,
     dirs: AtomicU64,
     root: Mutex<Option<(Checksum, Checksum)>>,
@@ -125,7 +123,8 @@ impl Repo {
     ) -> Result<CommitSummary> {
         let parent = self.parent_for(options)?;
         let staging = Staging::begin(self)?;
-        let mut draft = Draft::new(self, &staging, options, monitor);
+        let intake = Intake::new(self, &staging, options, monitor).remembering();
+        let mut draft = Draft::new(intake);
         let root = draft.take_in(sources)?;
         if let (true, Some(parent)) = (options.skip_unchanged, parent) {
             let old = self.load_commit(&parent)?;
@@ -138,8 +137,14 @@ impl Repo {
             staging.leave_to_ostree()?;
             return Err(Error::Wanted(why));
         }
-        let counts = draft.counts;
-        publish(self, staging, (&checksum, counts), options, monitor)
+        let Draft { intake, counts } = draft;
+        let digests = intake.digests;
+        let summary = publish(self, staging, (&checksum, counts), options, monitor)?;
+        // They count only for objects that are there.
+        if let Some(digests) = digests {
+            digests.save(self);
+        }
+        Ok(summary)
     }
 
     /// Stages a directory; its tree and attributes.
@@ -149,47 +154,8 @@ impl Repo {
         staging: &Staging<'_>,
         options: &CommitOptions,
     ) -> Result<(Checksum, Checksum)> {
-        let modified = Modified::new(&options.modify);
-        self.walk(
-            dir,
-            staging,
-            options,
-            &modified,
-            &monitor::Silent,
-            &mut Counts::default(),
-        )
-    }
-
-    /// Takes a directory in; its tree and attributes.
-    fn walk(
-        &self,
-        dir: &Path,
-        staging: &Staging<'_>,
-        options: &CommitOptions,
-        modified: &Modified<'_>,
-        monitor: &dyn Monitor,
-        counts: &mut Counts,
-    ) -> Result<(Checksum, Checksum)> {
-        let known = match options.modify.links {
-            LinkedFiles::Read => HashMap::new(),
-            _ => self.objects_by_inode()?,
-        };
-        let walk = Walk::new(self, staging, (dir, options, modified), known, monitor);
-        let first = vec![Task::Dir(dir.to_owned(), String::new(), None)];
-        work_through(first, Vec::new, |task, buffer, tasks| {
-            walk.work(task, buffer, tasks)
-        })?;
-        counts.dirs += walk.dirs.into_inner();
-        counts.files += walk.files.into_inner();
-        counts.hits += walk.hits.into_inner();
-        let root = walk
-            .root
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        root.ok_or(Error::Uncommittable {
-            path: dir.to_owned(),
-            why: "it is not a directory",
-        })
+        let intake = Intake::new(self, staging, options, &monitor::Silent);
+        intake.walk(dir, &mut Counts::default())
     }
 
     fn parent_for(&self, options: &CommitOptions) -> Result<Option<Checksum>> {
@@ -210,6 +176,7 @@ struct Counts {
     dirs: u64,
     files: u64,
     hits: u64,
+    unread: u64,
 }
 
 impl Counts {
@@ -225,6 +192,7 @@ impl Counts {
             objects_written: objects,
             content_written: content,
             cache_hits: self.hits,
+            unread: self.unread,
             bytes_written: bytes,
         }
     }
@@ -260,22 +228,13 @@ fn publish(
 }
 
 impl<'a> Walk<'a> {
-    fn new(
-        repo: &'a Repo,
-        staging: &'a Staging<'a>,
-        (top, options, modified): (&'a Path, &'a CommitOptions, &'a Modified<'a>),
-        known: HashMap<(u64, u64), Checksum>,
-        monitor: &'a dyn Monitor,
-    ) -> Self {
+    fn new(intake: &'a Intake<'a>, top: &'a Path, known: HashMap<(u64, u64), Checksum>) -> Self {
         Self {
-            repo,
-            staging,
-            options,
-            monitor,
+            intake,
             top,
             known,
-            modified,
             hits: AtomicU64::new(0),
+            unread: AtomicU64::new(0),
             linked: Mutex::default(),
             files: AtomicU64::new(0),
             dirs: AtomicU64::new(0),
@@ -294,7 +253,12 @@ impl Walk<'_> {
                     refs.push(self.file(&dir.path, entry, buffer)?);
                 }
                 let n = self.files.fetch_add(refs.len() as u64, Ordering::Relaxed);
-                report(self.monitor, "storing files", n + refs.len() as u64, None);
+                report(
+                    self.intake.monitor,
+                    "storing files",
+                    n + refs.len() as u64,
+                    None,
+                );
                 let mut tree = dir.tree.lock().unwrap_or_else(PoisonError::into_inner);
                 tree.files.append(&mut refs);
                 drop(tree);
@@ -312,11 +276,11 @@ impl Walk<'_> {
         parent: Option<Arc<OpenDir>>,
         tasks: &Tasks<Task, Error>,
     ) -> Result<Arc<OpenDir>> {
-        let fs = self.repo.fs();
+        let fs = self.intake.repo.fs();
         let meta = self.dirmeta(&path)?;
         let mut entries = fs.read_dir(&path).doing("list", &path)?;
         let within = self.inside(&path);
-        entries.retain(|e| !self.modified.skips(&within, &e.name));
+        entries.retain(|e| !self.intake.modified.skips(&within, &e.name));
         let (dirs, files): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|e| e.kind == FileKind::Dir);
         let dir = Arc::new(OpenDir {
@@ -352,7 +316,10 @@ impl Walk<'_> {
                 .into_inner()
                 .unwrap_or_else(PoisonError::into_inner);
             tree.sort();
-            let checksum = self.staging.metadata(ObjectKind::DirTree, &tree.encode())?;
+            let checksum = self
+                .intake
+                .staging
+                .metadata(ObjectKind::DirTree, &tree.encode())?;
             self.dirs.fetch_add(1, Ordering::Relaxed);
             let Some(parent) = dir.parent else {
                 let mut root = self.root.lock().unwrap_or_else(PoisonError::into_inner);
@@ -385,7 +352,12 @@ impl Walk<'_> {
     }
 
     fn dirmeta(&self, path: &Path) -> Result<Checksum> {
-        let stat = self.repo.fs().metadata(path).doing("look at", path)?;
+        let stat = self
+            .intake
+            .repo
+            .fs()
+            .metadata(path)
+            .doing("look at", path)?;
         if stat.kind != FileKind::Dir {
             return Err(Error::Uncommittable {
                 path: path.to_owned(),
@@ -394,9 +366,13 @@ impl Walk<'_> {
         }
         let owner = (stat.uid, stat.gid);
         let inside = self.inside(path);
-        let (uid, gid, mode) =
-            self.modified
-                .attributes(self.repo, self.options, &inside, owner, stat.mode);
+        let (uid, gid, mode) = self.intake.modified.attributes(
+            self.intake.repo,
+            self.intake.options,
+            &inside,
+            owner,
+            stat.mode,
+        );
         let xattrs = self.xattrs(path)?;
         let meta = DirMeta {
             uid,
@@ -404,7 +380,9 @@ impl Walk<'_> {
             mode,
             xattrs,
         };
-        self.staging.metadata(ObjectKind::DirMeta, &meta.encode())
+        self.intake
+            .staging
+            .metadata(ObjectKind::DirMeta, &meta.encode())
     }
 
     /// The path in the commit of what is at `path`.
@@ -413,10 +391,10 @@ impl Walk<'_> {
     }
 
     fn xattrs(&self, path: &Path) -> Result<Xattrs> {
-        if self.options.drops_xattrs(self.repo) {
+        if self.intake.options.drops_xattrs(self.intake.repo) {
             return Ok(Xattrs::default());
         }
-        let found = self.repo.fs().xattrs(path);
+        let found = self.intake.repo.fs().xattrs(path);
         Ok(Xattrs::new(found.doing("read the attributes of", path)?))
     }
 }

@@ -65,6 +65,8 @@ pub struct CommitOptions {
     /// A failure to end with just before anything is published, for those who test
     /// what is left then.
     pub before_publishing: Option<&'static str>,
+    /// Reads every file, also those of which the digest is known since the last commit.
+    pub read_all: bool,
     /// Makes no commit where the content is the parent's.
     pub skip_unchanged: bool,
 }
@@ -97,6 +99,8 @@ pub struct CommitSummary {
     pub content_written: u64,
     /// Files that were known by their hard links, and not read.
     pub cache_hits: u64,
+    /// Files that did not change since they were last committed, and were not read.
+    pub unread: u64,
     /// Bytes of those objects, before compression.
     pub bytes_written: u64,
 }

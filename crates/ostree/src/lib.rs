@@ -35,6 +35,7 @@ mod cpio;
 pub mod delta;
 mod detached;
 mod diff;
+mod digests;
 mod error;
 mod format;
 mod fsck;

@@ -56,6 +56,10 @@ pub const COMMAND: Command = Command {
             "Take write bits off executable files",
         ),
         flag("no-xattrs", "Leave extended attributes out"),
+        flag(
+            "read-all",
+            "Read every file, also those that did not change since the last commit",
+        ),
         value(
             "selinux-policy",
             "PATH",
@@ -180,6 +184,7 @@ fn options(cx: &mut Cx, repo: &Repo, parent: Parent) -> anyhow::Result<CommitOpt
         owner_gid: given.number("owner-gid")?,
         canonical_permissions: given.has("canonical-permissions"),
         no_xattrs: given.has("no-xattrs"),
+        read_all: given.has("read-all"),
         bootable: given.has("bootable"),
         skip_unchanged: given.has("skip-if-unchanged"),
         sizes: given.has("generate-sizes"),

@@ -2,70 +2,53 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use monitor::Monitor;
-
 use super::Counts;
+use super::intake::Intake;
 use crate::commit_options::{CommitOptions, Source};
 use crate::format::{Commit, DirMeta, DirTree, Xattrs};
 use crate::gvariant::Value;
 use crate::layers::Layers;
-use crate::modify::Modified;
 use crate::store::Staging;
-use crate::{Checksum, Error, ObjectKind, Repo, Result};
+use crate::{Checksum, Error, ObjectKind, Result};
 
 /// A tree and its attributes.
 type Root = (Checksum, Checksum);
 
 /// A commit whose objects are being staged.
 pub(super) struct Draft<'a> {
-    repo: &'a Repo,
-    staging: &'a Staging<'a>,
-    options: &'a CommitOptions,
-    modified: Modified<'a>,
-    monitor: &'a dyn Monitor,
+    pub(super) intake: Intake<'a>,
     /// What was met so far.
     pub(super) counts: Counts,
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(
-        repo: &'a Repo,
-        staging: &'a Staging<'a>,
-        options: &'a CommitOptions,
-        monitor: &'a dyn Monitor,
-    ) -> Self {
+    pub(super) fn new(intake: Intake<'a>) -> Self {
         Self {
-            repo,
-            staging,
-            options,
-            modified: Modified::new(&options.modify),
-            monitor,
+            intake,
             counts: Counts::default(),
         }
     }
 
     /// Takes trees in, each laid over those before it.
     pub(super) fn take_in(&mut self, sources: &[Source]) -> Result<Root> {
-        let mut layers = Layers::new(self.staging);
+        let staging = self.intake.staging;
+        let mut layers = Layers::new(staging);
         for source in sources {
             self.lay(source, &mut layers)?;
         }
-        self.modified.check_all_used()?;
+        self.intake.modified.check_all_used()?;
         let (tree, meta) = layers.finish()?.ok_or(Error::NothingToCommit)?;
         if sources.len() > 1 {
-            self.staging.keep_only(&tree, &meta)?;
+            staging.keep_only(&tree, &meta)?;
         }
         Ok((tree, meta))
     }
 
     fn lay(&mut self, source: &Source, layers: &mut Layers<'_>) -> Result<()> {
-        let (repo, staging, options) = (self.repo, self.staging, self.options);
-        let modified = &self.modified;
+        let Intake { repo, staging, .. } = self.intake;
+        let (options, modified) = (self.intake.options, &self.intake.modified);
         let (tree, meta) = match source {
-            Source::Dir(dir) => {
-                let counts = &mut self.counts;
-                repo.walk(dir, staging, options, modified, self.monitor, counts)?
-            }
+            Source::Dir(dir) => self.intake.walk(dir, &mut self.counts)?,
             Source::Commit(commit) => {
                 let commit = repo.load_commit(commit)?;
                 match modified.concern_trees(options) {
@@ -87,10 +70,10 @@ impl<'a> Draft<'a> {
 
     /// Stages the commit object.
     pub(super) fn write(&self, parent: Option<Checksum>, root: Root) -> Result<Checksum> {
-        let (staging, options) = (self.staging, self.options);
+        let (staging, options) = (self.intake.staging, self.intake.options);
         let mut commit = commit_for(options, parent, root);
         if !options.no_bindings {
-            self.repo.bind_to_collection(&mut commit)?;
+            self.intake.repo.bind_to_collection(&mut commit)?;
         }
         if options.bootable {
             let kernel = crate::bootable::kernel_version(staging, &root.0)?;

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use durable::{DirEntry, Doing, FileKind};
+use durable::{DirEntry, Doing, FileKind, Metadata, ReadSeek, Version};
 
 use super::Walk;
-use crate::format::{FileHeader, FileRef};
+use crate::digests::As;
+use crate::format::{FileHeader, FileRef, Xattrs};
 use crate::modify::LinkedFiles;
 use crate::store::{Content, read_small};
-use crate::{Checksum, Error, RepoMode, Result};
+use crate::{Checksum, Error, ObjectKind, ObjectName, RepoMode, Result};
 
 impl Walk<'_> {
     /// Stores one file or symlink.
@@ -23,7 +24,7 @@ impl Walk<'_> {
     ) -> Result<FileRef> {
         let name = self.name(dir, entry)?;
         let path = dir.join(&name);
-        let stat = self.repo.fs().metadata(&path).doing("look at", &path)?;
+        let (stat, version) = self.look_at(&path)?;
         let inode = (stat.dev, stat.ino);
         let shared = stat.nlink > 1 && stat.kind == FileKind::File;
         if shared {
@@ -34,9 +35,13 @@ impl Walk<'_> {
         }
         let owner = (stat.uid, stat.gid);
         let inside = self.inside(&path);
-        let (uid, gid, mode) =
-            self.modified
-                .attributes(self.repo, self.options, &inside, owner, stat.mode);
+        let (uid, gid, mode) = self.intake.modified.attributes(
+            self.intake.repo,
+            self.intake.options,
+            &inside,
+            owner,
+            stat.mode,
+        );
         if let Some(checksum) = self.link_of(inode, &inside)? {
             self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(FileRef { name, checksum });
@@ -46,14 +51,22 @@ impl Walk<'_> {
             gid,
             mode,
             target: String::new(),
+            xattrs: Xattrs::default(),
+        };
+        if let Some(checksum) = self.remembered(version.as_ref(), &header)? {
+            self.unread.fetch_add(1, Ordering::Relaxed);
+            return Ok(FileRef { name, checksum });
+        }
+        let header = FileHeader {
             xattrs: self.xattrs(&path)?,
+            ..header
         };
         let checksum = match stat.kind {
             FileKind::Symlink => self.symlink(header, &path, buffer)?,
             FileKind::File if self.may_adopt(&header, &stat) => {
-                self.staging.adopt(&header, &path, buffer)?
+                self.intake.staging.adopt(&header, &path, buffer)?
             }
-            FileKind::File => self.regular(&header, &path, stat.size, buffer)?,
+            FileKind::File => self.regular(&header, &path, stat.size, version, buffer)?,
             FileKind::Dir | FileKind::Other => {
                 return Err(Error::Uncommittable {
                     path,
@@ -68,33 +81,73 @@ impl Walk<'_> {
         Ok(FileRef { name, checksum })
     }
 
+    fn look_at(&self, path: &Path) -> Result<(Metadata, Option<Version>)> {
+        let fs = self.intake.repo.fs();
+        let found = match self.intake.digests {
+            Some(_) => fs.metadata_and_version(path),
+            None => fs.metadata(path).map(|stat| (stat, None)),
+        };
+        Ok(found.doing("look at", path)?)
+    }
+
+    /// The object that a file is, as far as that is known without reading it.
+    fn remembered(
+        &self,
+        version: Option<&Version>,
+        header: &FileHeader,
+    ) -> Result<Option<Checksum>> {
+        let (Some(version), Some(digests)) = (version, &self.intake.digests) else {
+            return Ok(None);
+        };
+        let Some(checksum) = digests.find(version, self.as_in(header)) else {
+            return Ok(None);
+        };
+        // It may have been removed since.
+        let object = ObjectName::new(checksum, ObjectKind::File);
+        Ok(self.intake.repo.has(&object)?.then_some(checksum))
+    }
+
+    fn as_in(&self, header: &FileHeader) -> As {
+        As {
+            uid: header.uid,
+            gid: header.gid,
+            mode: header.mode,
+            xattrs: !self.intake.drops_xattrs(),
+        }
+    }
+
     /// The object that a file is a hard link to, where that is known and nothing is
     /// changed on the way in.
     fn link_of(&self, inode: (u64, u64), inside: &Path) -> Result<Option<Checksum>> {
         let Some(checksum) = self.known.get(&inode) else {
             return Ok(None);
         };
-        if self.options.modify.links == LinkedFiles::Trust {
+        if self.intake.options.modify.links == LinkedFiles::Trust {
             return Ok(Some(*checksum));
         }
         // The object knows the true attributes, which a checkout may not have.
-        let header = self.repo.open_file(checksum)?.header;
+        let header = self.intake.repo.open_file(checksum)?.header;
         let owner = (header.uid, header.gid);
-        let wanted = self
-            .modified
-            .attributes(self.repo, self.options, inside, owner, header.mode);
-        let drops = self.options.drops_xattrs(self.repo) && !header.xattrs.as_slice().is_empty();
+        let wanted = self.intake.modified.attributes(
+            self.intake.repo,
+            self.intake.options,
+            inside,
+            owner,
+            header.mode,
+        );
+        let drops = self.intake.options.drops_xattrs(self.intake.repo)
+            && !header.xattrs.as_slice().is_empty();
         let same = wanted == (header.uid, header.gid, header.mode) && !drops;
         Ok(same.then_some(*checksum))
     }
 
     /// Whether a file may become the object itself: it is going to be removed, and
     /// is what the object would be.
-    fn may_adopt(&self, header: &FileHeader, stat: &durable::Metadata) -> bool {
-        self.options.modify.consume
-            && self.options.modify.links != LinkedFiles::Read
+    fn may_adopt(&self, header: &FileHeader, stat: &Metadata) -> bool {
+        self.intake.options.modify.consume
+            && self.intake.options.modify.links != LinkedFiles::Read
             && stat.mode == header.mode
-            && match self.repo.mode() {
+            && match self.intake.repo.mode() {
                 RepoMode::Bare => (stat.uid, stat.gid) == (header.uid, header.gid),
                 RepoMode::BareUserOnly => true,
                 _ => false,
@@ -103,6 +156,7 @@ impl Walk<'_> {
 
     fn symlink(&self, header: FileHeader, path: &Path, buffer: &mut Vec<u8>) -> Result<Checksum> {
         let target = self
+            .intake
             .repo
             .fs()
             .read_link(path)
@@ -116,28 +170,51 @@ impl Walk<'_> {
             target: target.to_owned(),
             ..header
         };
-        self.staging
+        self.intake
+            .staging
             .file(&header, Content::Memory(&[]), buffer, path)
     }
 
+    /// Stores a regular file, and remembers its digest where that can be.
     fn regular(
         &self,
         header: &FileHeader,
         path: &Path,
         size: u64,
+        version: Option<Version>,
         buffer: &mut Vec<u8>,
     ) -> Result<Checksum> {
-        let mut reader = self.repo.fs().open(path).doing("open", path)?;
+        let (repo, digests) = (self.intake.repo, self.intake.digests.as_ref());
+        let learning = digests
+            .zip(version)
+            .filter(|(digests, version)| digests.may_learn(repo, path, version));
+        let reader = match learning {
+            Some(_) => repo.fs().open_settled(path),
+            None => repo.fs().open(path),
+        };
+        let checksum = self.content(header, reader.doing("open", path)?, path, size, buffer)?;
+        if let Some((digests, version)) = learning {
+            digests.learn(&version, self.as_in(header), checksum);
+        }
+        Ok(checksum)
+    }
+
+    fn content(
+        &self,
+        header: &FileHeader,
+        mut reader: Box<dyn ReadSeek>,
+        path: &Path,
+        size: u64,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Checksum> {
+        let staging = self.intake.staging;
         if read_small(&mut *reader, size, buffer, path)? {
             let content = std::mem::take(buffer);
-            let done = self
-                .staging
-                .file(header, Content::Memory(&content), buffer, path);
+            let done = staging.file(header, Content::Memory(&content), buffer, path);
             *buffer = content;
             return done;
         }
         reader.rewind().doing("read", path)?;
-        self.staging
-            .file(header, Content::Long(&mut *reader), buffer, path)
+        staging.file(header, Content::Long(&mut *reader), buffer, path)
     }
 }

@@ -8,6 +8,7 @@ mod damage;
 mod delta;
 mod delta_hostile;
 mod differential;
+mod digests;
 mod life;
 mod sandbox;
 mod sign;

@@ -444,6 +444,9 @@ impl Fs for SimFs {
     fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
         let call = self.begin(line("exchange", one, &format!(" and {}", other.display())))?;
         let (a, b) = exchangeable(&call.state.tree, one, other)?;
+        if call.state.faults.no_exchange {
+            return Err(Errno::INVAL.into());
+        }
         if a.1 == b.1 {
             return Ok(());
         }

@@ -1,5 +1,5 @@
 //! Calls that fail: an error of the disk, a full disk, a disk that cannot be
-//! written, a filesystem without extended attributes.
+//! written, a filesystem without extended attributes or one that exchanges no names.
 
 use rustix::io::Errno;
 
@@ -18,6 +18,7 @@ pub(super) struct Faults {
     pub(super) capacity: Option<u64>,
     read_only: bool,
     pub(super) no_xattrs: bool,
+    pub(super) no_exchange: bool,
 }
 
 impl Faults {
@@ -77,6 +78,11 @@ impl SimFs {
     /// Whether the filesystem knows extended attributes; it does at first.
     pub fn set_xattrs(&self, supported: bool) {
         self.state().faults.no_xattrs = !supported;
+    }
+
+    /// Whether the filesystem can exchange two names; it can at first.
+    pub fn set_exchange(&self, supported: bool) {
+        self.state().faults.no_exchange = !supported;
     }
 
     /// How many changing or syncing calls were made since faults were last set.

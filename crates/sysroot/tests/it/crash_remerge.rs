@@ -1,6 +1,7 @@
 //! `/etc` merged again, cut off anywhere: the version has the old one or the new one.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use boot::Choice;
 use durable::Fs;
@@ -141,4 +142,70 @@ fn a_merge_that_fails_leaves_etc_whole() {
         });
         assert!(failures > 20, "{failures}");
     }
+}
+
+/// A filesystem that cannot exchange two names: the version that nothing boots yet may be
+/// without `/etc` after a cut, and the next merge makes it.
+#[test]
+fn without_exchange_what_is_cut_off_is_made_again() {
+    let start = Start::new(false);
+    let trees = start.trees();
+    let published = Expected::of(&start.fs);
+    let merge = |fs: &SimFs| {
+        fs.set_exchange(false);
+        start.merge(fs).unwrap();
+    };
+    for view in [View::Ordered, View::Relaxed] {
+        let without = AtomicUsize::new(0);
+        let crashes = Crashes::from(&start.fs).view(view).per_point(40);
+        let report = crashes.check(merge, |fs, when| {
+            assert_eq!(grub_boots(fs, &[&published]).1, Choice::Entry(0));
+            if fs.metadata(&start.etc(fs)).is_err() {
+                assert!(!when.finished, "/etc is lost");
+                without.fetch_add(1, Relaxed);
+            } else {
+                assert!(start.is_new(fs, &trees) || !when.finished);
+            }
+            merge(fs);
+            assert!(start.is_new(fs, &trees));
+            publish(fs, &order(&[&start.good], Some(&start.new))).unwrap();
+            Expected::of(fs).is_deployed(fs);
+        });
+        let without = without.into_inner();
+        println!("merge /etc again without exchange, {view:?}: {report}, {without} without");
+        assert!(report.images > 20 && without > 0, "{report}");
+    }
+}
+
+/// Each call fails: `/etc` is whole after it, or the merge that follows makes it whole.
+#[test]
+fn without_exchange_a_merge_that_fails_is_mended_by_the_next() {
+    let start = Start::new(false);
+    let trees = start.trees();
+    let run = |fs: &SimFs| {
+        fs.set_exchange(false);
+        start.merge(fs)
+    };
+    let failures = each_failure(&start.fs, 5, run, |fs, result, call| {
+        assert!(result.is_err() || start.is_new(fs, &trees), "call {call}");
+        run(fs).unwrap();
+        assert!(start.is_new(fs, &trees), "call {call}");
+    });
+    assert!(failures > 20, "{failures}");
+}
+
+/// What may boot at any time keeps the `/etc` it has, and the error says why.
+#[test]
+fn without_exchange_what_is_on_trial_is_left_alone() {
+    let start = Start::new(true);
+    let trees = start.trees();
+    let fs = start.fs.snapshot();
+    fs.set_exchange(false);
+    let error = start.merge(&fs).unwrap_err().to_string();
+    assert!(error.contains("cannot exchange two names"), "{error}");
+    assert!(!start.is_new(&fs, &trees));
+    assert!(fs.metadata(Path::new(STAGING)).is_err());
+    fs.set_exchange(true);
+    start.merge(&fs).unwrap();
+    assert!(start.is_new(&fs, &trees));
 }

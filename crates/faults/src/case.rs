@@ -70,6 +70,26 @@ impl Case {
     }
 }
 
+/// A kernel argument that is tried.
+const fn kargs(
+    name: &'static str,
+    what: &'static str,
+    karg: &'static str,
+    end: End,
+    attempts: usize,
+) -> Case {
+    Case {
+        name,
+        what,
+        version: Recipe::Good,
+        damage: Damage::Kargs(karg),
+        end,
+        attempts,
+        once: None,
+        on: &Platform::ALL,
+    }
+}
+
 /// Those with GRUB.
 const GRUB: &[Platform] = &[Platform::GrubBios, Platform::GrubEfi];
 
@@ -357,6 +377,20 @@ pub const CASES: &[Case] = &[
             2,
         )
     },
+    kargs(
+        "kargs",
+        "a kernel argument is tried: healthy and confirmed",
+        "quiet",
+        End::Kept,
+        1,
+    ),
+    kargs(
+        "kargs-root",
+        "a mistyped `root=` is tried",
+        "root=LABEL=typo",
+        End::Back("attempts-used-up"),
+        2,
+    ),
 ];
 
 /// The case of this name.

@@ -34,7 +34,8 @@ pub enum Harm {
     Missing,
     /// Its second half is gone.
     Cut,
-    /// Sixteen bytes in its middle are others.
+    /// Sixteen bytes are others: where a kernel begins to unpack itself, else in the
+    /// middle.
     Flipped,
 }
 
@@ -43,6 +44,8 @@ pub enum Harm {
 pub enum Damage {
     /// Nothing.
     None,
+    /// No damage, and no other version either: this kernel argument is tried instead.
+    Kargs(&'static str),
     /// A file that the boot loader loads.
     BootFile(BootFile, Harm),
     /// The kernel's sixteen bytes, and a boot loader that cannot check digests, as
@@ -109,7 +112,7 @@ impl Damage {
     pub fn inflict(self, on: Target<'_>) -> Result<Option<String>> {
         let disk = on.disk;
         match self {
-            Self::None => Ok(()),
+            Self::None | Self::Kargs(_) => Ok(()),
             Self::BootFile(file, harm) => boot_file(on, file, harm),
             Self::FlippedUnseen => {
                 boot_file(on, BootFile::Kernel, Harm::Flipped)?;
@@ -202,9 +205,17 @@ fn harmed(mut content: Vec<u8>, harm: Harm) -> Option<Vec<u8>> {
     Some(content)
 }
 
+/// What a kernel packed by LZ4 begins with, after the code that unpacks it. Nothing in it
+/// has a checksum: one that is damaged further on may well start, with other data.
+const PACKED: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
+/// That code is no longer.
+const UNPACKING: usize = 1 << 16;
+
 fn flipped(mut content: Vec<u8>) -> Vec<u8> {
-    let middle = content.len() / 2;
-    for byte in content.iter_mut().skip(middle).take(16) {
+    let head = &content[..content.len().min(UNPACKING)];
+    let packed = head.windows(4).position(|bytes| bytes == PACKED);
+    let from = packed.map_or(content.len() / 2, |at| at + PACKED.len());
+    for byte in content.iter_mut().skip(from).take(16) {
         *byte ^= 0xff;
     }
     content
@@ -331,5 +342,21 @@ fn each_fstab(disk: &Disk, change: impl Fn(&str) -> String) -> Result<()> {
             Path::new(DEPLOYMENTS).display()
         ))),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_flipped_where_a_kernel_unpacks_itself_or_in_the_middle() {
+        let kernel = [vec![7; 50], PACKED.to_vec(), vec![7; 1000]].concat();
+        for (content, from) in [(kernel, 54), (vec![7; 1000], 500), (vec![7; 3], 1)] {
+            let found = flipped(content.clone());
+            let changed = (0..content.len()).filter(|at| found[*at] != content[*at]);
+            let expected: Vec<usize> = (from..content.len().min(from + 16)).collect();
+            assert_eq!(changed.collect::<Vec<_>>(), expected);
+        }
     }
 }

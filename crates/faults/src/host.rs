@@ -10,7 +10,7 @@ use testbed::versions::Recipe;
 use testbed::{Fixture, Machine, MachineOptions, fixture};
 
 use crate::case::{Case, End};
-use crate::damage::Target;
+use crate::damage::{Damage, Target};
 use crate::disk::Disk;
 use crate::error::Doing;
 use crate::{Error, Platform, Result};
@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// watchdog and any deadline.
 const SILENCE: Duration = Duration::from_secs(150);
 /// Makes the releases, which are a disk of their own, visible in the guest.
-const MOUNT: &str = "mountpoint -q /mnt || mount -o ro LABEL=repo /mnt";
+const MOUNT: &str = "{ mountpoint -q /mnt || mount -o ro LABEL=repo /mnt; }";
 
 /// What a case came to.
 #[derive(Debug, Clone)]
@@ -42,13 +42,31 @@ pub struct Finding {
     pub last_words: Option<String>,
 }
 
+/// What is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    /// Another version.
+    Version(Recipe),
+    /// The same one, with this kernel argument.
+    Karg(&'static str),
+}
+
+impl Tried {
+    fn by(case: &Case) -> Self {
+        match case.damage {
+            Damage::Kargs(karg) => Self::Karg(karg),
+            _ => Self::Version(case.version),
+        }
+    }
+}
+
 /// A disk at the reboot that begins a trial.
 #[derive(Debug)]
 struct Armed {
-    recipe: Recipe,
+    tried: Tried,
     loader: Loader,
     image: PathBuf,
-    /// The commit on trial.
+    /// The commit on trial; none where it is the one that runs.
     version: String,
 }
 
@@ -88,7 +106,7 @@ impl Hosts {
         platform: Platform,
         monitor: &dyn Monitor,
     ) -> Result<Finding> {
-        let armed = self.armed(case.version, platform, monitor)?;
+        let armed = self.armed(Tried::by(case), platform, monitor)?;
         let image = self.work.join("case.img");
         copy(&self.armed[armed].image, &image)?;
         let disk = Disk::open(&image, platform.loader(), &self.work)?;
@@ -119,29 +137,30 @@ impl Hosts {
     }
 
     /// The place of the disk that has this version on trial, made if need be.
-    fn armed(
-        &mut self,
-        recipe: Recipe,
-        platform: Platform,
-        monitor: &dyn Monitor,
-    ) -> Result<usize> {
+    fn armed(&mut self, tried: Tried, platform: Platform, monitor: &dyn Monitor) -> Result<usize> {
         let loader = platform.loader();
-        let fits = |a: &Armed| a.recipe == recipe && a.loader == loader;
+        let fits = |a: &Armed| a.tried == tried && a.loader == loader;
         if let Some(at) = self.armed.iter().position(fits) {
             return Ok(at);
         }
         let number = u32::try_from(self.armed.len()).unwrap_or(u32::MAX) + 2;
         let branch = format!("v{number}");
-        let version = self.fixture.add(number, recipe, &branch, monitor)?;
+        let version = match tried {
+            Tried::Version(recipe) => {
+                let added = self.fixture.add(number, recipe, &branch, monitor)?;
+                added.to_string()
+            }
+            Tried::Karg(_) => String::new(),
+        };
         let name = format!("armed-{branch}.img");
         let image = self
             .fixture
             .image_with(loader, fixture::BRANCH, &name, monitor)?;
         let armed = Armed {
-            recipe,
+            tried,
             loader,
             image,
-            version: version.to_string(),
+            version,
         };
         self.arm(&armed, platform, &branch)?;
         self.armed.push(armed);
@@ -151,14 +170,22 @@ impl Hosts {
     /// Boots a new host and lets it upgrade, up to the reboot.
     fn arm(&self, armed: &Armed, platform: Platform, branch: &str) -> Result<()> {
         let mut options = self.options(&armed.image, platform, branch)?;
-        let releases = self.fixture.repo_disk(&format!("releases-{branch}.img"))?;
-        options.more_disks.push(releases);
+        let what = match armed.tried {
+            Tried::Version(_) => {
+                let releases = self.fixture.repo_disk(&format!("releases-{branch}.img"))?;
+                options.more_disks.push(releases);
+                format!("{MOUNT} && backstop switch /mnt:{branch} --boot")
+            }
+            Tried::Karg(karg) => {
+                let name = karg.split('=').next().unwrap_or(karg);
+                let how = if name == karg { "append" } else { "replace" };
+                format!("backstop kargs --{how} {karg} --try")
+            }
+        };
         let mut machine = Machine::boot(options)?;
         machine.wait_ready(LIMIT)?;
-        machine.run(MOUNT)?;
         machine.run(&format!(
-            "backstop switch /mnt:{branch} --boot --detach --attempts {} \
-             --confirm-within 20s --boot-deadline 90s",
+            "{what} --detach --attempts {} --confirm-within 20s --boot-deadline 90s",
             platform.attempts()
         ))?;
         machine.wait_end(LIMIT)?;

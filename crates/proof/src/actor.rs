@@ -1,20 +1,43 @@
 //! A host in a story.
 
 use std::ops::Deref;
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testbed::nixos::NixHost;
+use testbed::Result;
+use testbed::nixos::{NixHost, NixMachine};
 
 /// How long anything may take on a machine that has much else to do.
 const LIMIT: Duration = Duration::from_secs(300);
 /// How often is looked.
 const POLL: Duration = Duration::from_millis(100);
 
+/// What a story asks of a host, whatever it is made of.
+pub trait Host {
+    /// Its name.
+    fn name(&self) -> &str;
+    /// Runs a script on it, as if typed at its console.
+    ///
+    /// # Errors
+    /// It is off.
+    fn output(&self, script: &str) -> Result<Output>;
+    /// The toplevel that is active.
+    ///
+    /// # Errors
+    /// It is off.
+    fn active(&self) -> Result<String>;
+    /// The toplevel that its boot loader's default names.
+    ///
+    /// # Errors
+    /// There is none.
+    fn default(&self) -> Result<String>;
+}
+
 /// A host, and the version that it ran first.
 #[derive(Debug)]
-pub struct Actor {
-    host: NixHost,
+pub struct Actor<H = NixHost> {
+    host: H,
     first: String,
 }
 
@@ -29,16 +52,52 @@ pub struct Ending {
     pub record: Value,
 }
 
-impl Deref for Actor {
-    type Target = NixHost;
+impl Host for NixHost {
+    fn name(&self) -> &str {
+        self.name()
+    }
 
-    fn deref(&self) -> &NixHost {
+    fn output(&self, script: &str) -> Result<Output> {
+        self.output(script)
+    }
+
+    fn active(&self) -> Result<String> {
+        self.active()
+    }
+
+    fn default(&self) -> Result<String> {
+        self.default()
+    }
+}
+
+impl Host for NixMachine {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn output(&self, script: &str) -> Result<Output> {
+        self.output(script)
+    }
+
+    fn active(&self) -> Result<String> {
+        self.active()
+    }
+
+    fn default(&self) -> Result<String> {
+        self.default()
+    }
+}
+
+impl<H> Deref for Actor<H> {
+    type Target = H;
+
+    fn deref(&self) -> &H {
         &self.host
     }
 }
 
-impl Actor {
-    pub(crate) fn new(host: NixHost, first: String) -> Self {
+impl<H: Host> Actor<H> {
+    pub(crate) fn new(host: H, first: String) -> Self {
         Self { host, first }
     }
 
@@ -142,10 +201,19 @@ impl Actor {
     /// It does not.
     #[track_caller]
     pub fn assert_back(&self) {
-        self.wait_until("the first version", || {
-            self.host.active().is_ok_and(|active| active == self.first)
+        self.assert_back_on(&self.first);
+    }
+
+    /// Asserts that it runs this version as if nothing had happened since.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    pub fn assert_back_on(&self, version: &str) {
+        self.wait_until("the version before", || {
+            self.host.active().is_ok_and(|active| active == version)
         });
-        self.assert_default(&self.first);
+        self.assert_default(version);
         self.assert_units_run();
     }
 

@@ -12,6 +12,6 @@ mod actor;
 mod rollout;
 mod stage;
 
-pub use actor::{Actor, Ending};
+pub use actor::{Actor, Ending, Host};
 pub use rollout::{Fleet, Rollout};
 pub use stage::{Stage, installed};

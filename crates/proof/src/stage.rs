@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use testbed::nixos::{HostOptions, Site, Toplevel};
+use monitor::Silent;
+use testbed::cache::Cache;
+use testbed::nixos::{HostOptions, Installation, NixMachine, Site, Toplevel};
 use testbed::{Result, fixture, program};
 
 use crate::Actor;
@@ -20,7 +22,7 @@ struct Shared {
     binary: PathBuf,
     first: String,
     // Last, so that nothing runs in it any more when it goes.
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// A network with an operator's machine, to put hosts on.
@@ -53,7 +55,7 @@ impl Stage {
             first: site.build(&installed("1"))?,
             site,
             binary,
-            _dir: dir,
+            dir,
         });
         *shared = Arc::downgrade(&stage);
         Ok(Self(stage))
@@ -87,6 +89,24 @@ impl Stage {
         Ok(Actor::new(self.host(name, &options)?, first))
     }
 
+    /// A real machine of that name that runs this version.
+    ///
+    /// # Errors
+    /// It does not boot.
+    pub fn machine(&self, name: &str, first: &Toplevel) -> Result<Actor<NixMachine>> {
+        let dir = self.0.dir.path();
+        let installation = Installation {
+            name,
+            system: first,
+            backstop: &self.0.binary,
+            dir,
+        };
+        let cache = Cache::from_env();
+        let machine = self.0.site.machine(&installation, &cache, &Silent)?;
+        let first = machine.first().to_owned();
+        Ok(Actor::new(machine, first))
+    }
+
     /// Builds a version and brings it to a host.
     ///
     /// # Errors
@@ -118,6 +138,8 @@ Description=Settle an upgrade that was under way
 DefaultDependencies=no
 Conflicts=shutdown.target
 Before=backstop-health.service
+After=local-fs.target
+RequiresMountsFor=/var/lib/backstop /boot
 [Service]
 Type=oneshot
 RemainAfterExit=yes

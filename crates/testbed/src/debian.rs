@@ -28,8 +28,13 @@ const PACKAGES: &[&str] = &[
     "passwd",
 ];
 
+/// What a machine with Nix has besides.
+const NIX_PACKAGES: &[&str] = &["nix-bin", "systemd-boot", "procps"];
+
 /// Makes the root small, quiet and reachable.
 const CUSTOMIZE: &str = include_str!("debian/customize.sh");
+/// Leaves units, sshd and network to what Nix brings.
+const CUSTOMIZE_NIX: &str = include_str!("debian/nix.sh");
 
 /// Options for every build that keep the packages small.
 const OPTIONS: &[&str] = &[
@@ -44,31 +49,94 @@ const OPTIONS: &[&str] = &[
     "--dpkgopt=force-unsafe-io",
 ];
 
+/// A kind of root.
+struct Kind {
+    name: &'static str,
+    more_packages: &'static [&'static str],
+    customize: &'static [&'static str],
+}
+
 /// A plain Debian root in the cache, built first if it is not there. Treat it
 /// as read-only: others use it too.
 ///
 /// # Errors
 /// Missing packages, no root rights, or what `mmdebstrap` said.
 pub fn root(cache: &Cache, monitor: &dyn Monitor) -> Result<PathBuf> {
-    packages::require(&[packages::ROOT])?;
-    if !packages::is_root() {
-        return Err(Error::NeedsRoot("build a Debian root"));
+    let kind = Kind {
+        name: "debian",
+        more_packages: &[],
+        customize: &[CUSTOMIZE],
+    };
+    kind.root(cache, monitor)
+}
+
+/// The same with Nix, for a machine whose units and network come with the
+/// version of the system that it runs. Its own sshd, at port [`CONSOLE_PORT`],
+/// is no version's business.
+///
+/// # Errors
+/// As [`root`].
+pub fn nix_root(cache: &Cache, monitor: &dyn Monitor) -> Result<PathBuf> {
+    let kind = Kind {
+        name: "debian-nix",
+        more_packages: NIX_PACKAGES,
+        customize: &[CUSTOMIZE, CUSTOMIZE_NIX],
+    };
+    kind.root(cache, monitor)
+}
+
+/// Where the sshd of a [`nix_root`] listens.
+pub const CONSOLE_PORT: u16 = 2222;
+
+impl Kind {
+    fn packages(&self) -> String {
+        [PACKAGES, self.more_packages].concat().join(",")
     }
-    let (_, public) = ssh_key(cache)?;
-    let sources = sources::of_this_machine();
-    let key = fs::read(&public).doing("read", &public)?;
-    let id = cache::key(&[
-        PACKAGES.join(",").as_bytes(),
-        OPTIONS.join(" ").as_bytes(),
-        CUSTOMIZE.as_bytes(),
-        sources.as_bytes(),
-        &key,
-    ]);
-    let dir = cache.dir_for("debian", &id, |dir| {
-        monitor.note(&format!("building a Debian {SUITE} root, about a minute"));
-        build(dir, &sources, &public)
-    })?;
-    Ok(dir.join("root"))
+
+    fn root(&self, cache: &Cache, monitor: &dyn Monitor) -> Result<PathBuf> {
+        packages::require(&[packages::ROOT])?;
+        if !packages::is_root() {
+            return Err(Error::NeedsRoot("build a Debian root"));
+        }
+        let (_, public) = ssh_key(cache)?;
+        let sources = sources::of_this_machine();
+        let key = fs::read(&public).doing("read", &public)?;
+        let id = cache::key(&[
+            self.packages().as_bytes(),
+            OPTIONS.join(" ").as_bytes(),
+            self.customize.concat().as_bytes(),
+            sources.as_bytes(),
+            &key,
+        ]);
+        let dir = cache.dir_for(self.name, &id, |dir| {
+            monitor.note(&format!("building a Debian {SUITE} root, about a minute"));
+            self.build(dir, &sources, &public)
+        })?;
+        Ok(dir.join("root"))
+    }
+
+    fn build(&self, dir: &Path, sources: &str, public_key: &Path) -> Result<()> {
+        let list = dir.join("sources.list");
+        fs::write(&list, sources).doing("write", &list)?;
+        let mut hooks = Vec::new();
+        for (number, text) in self.customize.iter().enumerate() {
+            let script = dir.join(format!("customize-{number}.sh"));
+            fs::write(&script, text).doing("write", &script)?;
+            let (script, key) = (script.display(), public_key.display());
+            hooks.push(format!("--customize-hook=sh '{script}' \"$1\" '{key}'"));
+        }
+        program::run(
+            Command::new("mmdebstrap")
+                // The kernel's package makes no initramfs: the tree gets its own.
+                .env("INITRD", "No")
+                .args(OPTIONS)
+                .arg(format!("--include={}", self.packages()))
+                .args(hooks)
+                .arg(SUITE)
+                .args([&dir.join("root"), &list]),
+        )
+        .map(drop)
+    }
 }
 
 /// The key pair that reaches every guest: private, public.
@@ -86,26 +154,4 @@ pub fn ssh_key(cache: &Cache) -> Result<(PathBuf, PathBuf)> {
         )?;
     }
     Ok((private.clone(), private.with_extension("pub")))
-}
-
-fn build(dir: &Path, sources: &str, public_key: &Path) -> Result<()> {
-    let script = dir.join("customize.sh");
-    let list = dir.join("sources.list");
-    fs::write(&script, CUSTOMIZE).doing("write", &script)?;
-    fs::write(&list, sources).doing("write", &list)?;
-    let hook = format!(
-        "--customize-hook=sh '{}' \"$1\" '{}'",
-        script.display(),
-        public_key.display()
-    );
-    program::run(
-        Command::new("mmdebstrap")
-            // The kernel's package makes no initramfs: the tree gets its own.
-            .env("INITRD", "No")
-            .args(OPTIONS)
-            .arg(format!("--include={}", PACKAGES.join(",")))
-            .args([&hook, SUITE])
-            .args([&dir.join("root"), &list]),
-    )
-    .map(drop)
 }

@@ -45,6 +45,11 @@ pub struct MachineOptions {
     pub more_disks: Vec<PathBuf>,
     /// The private key that the guest lets in.
     pub ssh_key: PathBuf,
+    /// Where its sshd listens.
+    pub ssh_port: u16,
+    /// The network namespace that QEMU runs in, as a path; this process's if not
+    /// given.
+    pub network: Option<PathBuf>,
     /// Where the consoles' logs go: `boot-1.log` and so on.
     pub logs: PathBuf,
     /// Processors, with KVM; an emulated machine has one.
@@ -77,6 +82,8 @@ impl MachineOptions {
             firmware,
             more_disks: Vec::new(),
             ssh_key: ssh_key.to_owned(),
+            ssh_port: 22,
+            network: None,
             logs: logs.to_owned(),
             cpus: 2,
             memory_mib: 1024,
@@ -124,7 +131,12 @@ impl Machine {
         let control = dir.path().join("ssh");
         Ok(Self {
             qemu: Qemu::start(&options, dir.path(), port, 1, started)?,
-            ssh: Ssh::new(port, options.ssh_key.clone(), control),
+            ssh: Ssh::new(
+                port,
+                options.ssh_key.clone(),
+                control,
+                options.network.clone(),
+            ),
             options,
             dir,
             started,

@@ -1,5 +1,6 @@
 //! Running programs of the machine.
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use provision::program::{command_line, last_words};
@@ -32,6 +33,18 @@ pub fn output(command: &mut Command) -> Result<Output> {
             program: command.get_program().to_string_lossy().into_owned(),
             source,
         })
+}
+
+/// A program that runs in a network namespace, given as a path, if one is.
+pub(crate) fn within(network: Option<&Path>, program: &str) -> Command {
+    let Some(network) = network else {
+        return Command::new(program);
+    };
+    // It becomes the program: their process is the same.
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net={}", network.display()));
+    command.arg(program);
+    command
 }
 
 /// The error for a program that ended badly.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::console::Console;
 use crate::error::Doing;
 use crate::machine::{Firmware, MachineOptions};
-use crate::{Error, Result};
+use crate::{Error, Result, program};
 
 /// UEFI's code, from Debian's `ovmf`.
 pub(crate) const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
@@ -152,7 +152,7 @@ fn command_line(
     port: u16,
     writes: &Path,
 ) -> Command {
-    let mut qemu = Command::new("qemu-system-x86_64");
+    let mut qemu = program::within(options.network.as_deref(), "qemu-system-x86_64");
     qemu.args(["-display", "none", "-nodefaults", "-vga", "none"])
         .args(["-serial", "stdio"])
         // A reset inside one process takes two to three times as long as a new process.
@@ -186,13 +186,15 @@ fn command_line(
         qemu.arg("-initrd").arg(&direct.initrd);
         qemu.args(["-append", &direct.cmdline]);
     }
+    // Network cards among these are the first ones.
+    qemu.args(&options.more_arguments);
     qemu.arg("-netdev")
         .arg(format!(
-            "user,id=n,restrict={},hostfwd=tcp:127.0.0.1:{port}-:22",
-            if options.outside { "off" } else { "on" }
+            "user,id=n,restrict={},hostfwd=tcp:127.0.0.1:{port}-:{}",
+            if options.outside { "off" } else { "on" },
+            options.ssh_port
         ))
         .args(["-device", "virtio-net-pci,netdev=n,romfile="]);
-    qemu.args(&options.more_arguments);
     qemu
 }
 

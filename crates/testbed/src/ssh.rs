@@ -13,11 +13,17 @@ pub struct Ssh {
     port: u16,
     key: PathBuf,
     control: PathBuf,
+    network: Option<PathBuf>,
 }
 
 impl Ssh {
-    pub(crate) fn new(port: u16, key: PathBuf, control: PathBuf) -> Self {
-        Self { port, key, control }
+    pub(crate) fn new(port: u16, key: PathBuf, control: PathBuf, network: Option<PathBuf>) -> Self {
+        Self {
+            port,
+            key,
+            control,
+            network,
+        }
     }
 
     /// The port on 127.0.0.1 that leads to the guest's port 22.
@@ -41,7 +47,7 @@ impl Ssh {
     }
 
     fn base(&self) -> Command {
-        let mut command = Command::new("ssh");
+        let mut command = program::within(self.network.as_deref(), "ssh");
         command
             .args(["-q", "-p", &self.port.to_string(), "-i"])
             .arg(&self.key)

@@ -90,11 +90,28 @@ impl<'a> SystemdBoot<'a> {
     }
 }
 
+/// What `bootctl list --json` prints, again and again: newer ones print one array, that
+/// of systemd 252 one entry after another.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Listed {
+    Entry(Entry),
+    Entries(Vec<Entry>),
+}
+
 fn parse(text: &str) -> Result<Vec<Entry>> {
-    serde_json::from_str(text).map_err(|e| Error::Garbled {
+    let garbled = |e: serde_json::Error| Error::Garbled {
         program: "bootctl list",
         why: e.to_string(),
-    })
+    };
+    let mut entries = Vec::new();
+    for listed in serde_json::Deserializer::from_str(text).into_iter() {
+        match listed.map_err(garbled)? {
+            Listed::Entry(entry) => entries.push(entry),
+            Listed::Entries(more) => entries.extend(more),
+        }
+    }
+    Ok(entries)
 }
 
 #[cfg(test)]
@@ -120,5 +137,24 @@ mod tests {
         let expected = StorePath::parse(&layout, name).unwrap();
         assert_eq!(versions, [Some(expected), None]);
         assert!(parse("No entries").is_err());
+    }
+
+    #[test]
+    fn entries_of_systemd_252_follow_each_other() {
+        let text = "{\"id\":\"nixos-generation-2.conf\",\"options\":\"init=/x quiet\"}\n\
+                    {\"id\":\"nixos-generation-1.conf\",\"initrd\":[\"/EFI/nixos/i\"]}\n\
+                    {\"id\":\"auto-reboot-to-firmware-setup\",\"showTitle\":\"Reboot\"}\n";
+        let entries = parse(text).unwrap();
+        let ids: Vec<_> = entries.iter().map(|e| e.id.as_str()).collect();
+        assert_eq!(
+            ids,
+            [
+                "nixos-generation-2.conf",
+                "nixos-generation-1.conf",
+                "auto-reboot-to-firmware-setup"
+            ]
+        );
+        assert!(entries.iter().all(|e| e.is_default.is_none()));
+        assert!(parse("{\"id\":\"a\"}\n{\"id\":").is_err());
     }
 }

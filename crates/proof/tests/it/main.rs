@@ -14,6 +14,7 @@ mod ends;
 mod first;
 mod flakes;
 mod hundred;
+mod machine;
 mod plan;
 mod reboot;
 mod rollback;

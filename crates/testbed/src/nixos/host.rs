@@ -262,9 +262,8 @@ impl NixHost {
             .flatten()
             .filter_map(|entry| {
                 let name = entry.file_name().into_string().ok()?;
-                let number = name.strip_prefix("system-")?.strip_suffix("-link")?;
                 let target = std::fs::read_link(entry.path()).ok()?;
-                Some((number.parse().ok()?, target.to_str()?.to_owned()))
+                Some((generation(&name)?, target.to_str()?.to_owned()))
             })
             .collect();
         found.sort_unstable();
@@ -279,6 +278,12 @@ impl NixHost {
         let target = std::fs::read_link(profile.with_file_name(link)).ok()?;
         Some(target.to_str()?.to_owned())
     }
+}
+
+/// The number of a generation, by the name of its link.
+pub(super) fn generation(link: &str) -> Option<u32> {
+    let number = link.strip_prefix("system-")?.strip_suffix("-link")?;
+    number.parse().ok()
 }
 
 impl Drop for NixHost {

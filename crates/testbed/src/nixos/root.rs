@@ -72,6 +72,10 @@ const ENTER: &str =
     "mount --bind /usr \"$0/usr\"; mount --rbind /dev \"$0/dev\"; mount -t proc proc \"$0/proc\"
 exec chroot \"$0\" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin /bin/sh -ec \"$1\"";
 
+/// The same for a root that has programs of its own.
+const ENTER_OWN: &str = "mount --rbind /dev \"$0/dev\"; mount -t proc proc \"$0/proc\"
+exec chroot \"$0\" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin /bin/sh -ec \"$1\"";
+
 /// A root directory.
 #[derive(Debug, Clone)]
 pub(super) struct Root(PathBuf);
@@ -105,6 +109,27 @@ impl Root {
         Ok(root)
     }
 
+    /// A copy of a Debian root with Nix, made to look like NixOS.
+    pub(super) fn of_debian(debian: &Path, dir: &Path) -> Result<Self> {
+        program::run(Command::new("cp").arg("-a").args([debian, dir]))?;
+        let root = Self(dir.to_owned());
+        // A link elsewhere in Debian.
+        let release = dir.join("etc/os-release");
+        fs::remove_file(&release).doing("remove", &release)?;
+        for (path, text) in FILES {
+            let accounts = ["etc/passwd", "etc/group", "etc/shadow", "etc/nsswitch.conf"];
+            if accounts.contains(&path) {
+                continue;
+            }
+            let file = dir.join(path);
+            if let Some(parent) = file.parent() {
+                fs::create_dir_all(parent).doing("create", parent)?;
+            }
+            root.put(path, text)?;
+        }
+        Ok(root)
+    }
+
     /// A copy that shares the files of the store, which nobody changes.
     pub(super) fn copy(&self, to: &Path) -> Result<Self> {
         let script = "mkdir -p -- \"$1/nix\"; cd \"$0\"
@@ -128,10 +153,19 @@ cp -a nix/var \"$1/nix/\"; cp -al nix/store \"$1/nix/\"";
 
     /// Runs a script inside while the host is off, and gives what it printed.
     pub(super) fn run(&self, script: &str) -> Result<String> {
+        self.enter(ENTER, script)
+    }
+
+    /// The same in a root that has programs of its own.
+    pub(super) fn run_own(&self, script: &str) -> Result<String> {
+        self.enter(ENTER_OWN, script)
+    }
+
+    fn enter(&self, enter: &str, script: &str) -> Result<String> {
         program::run(
             Command::new("unshare")
                 .args(["--mount", "--propagation", "private", "--"])
-                .args(["/bin/sh", "-ec", ENTER])
+                .args(["/bin/sh", "-ec", enter])
                 .arg(&self.0)
                 .arg(script),
         )

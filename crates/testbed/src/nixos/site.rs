@@ -14,7 +14,7 @@ use crate::error::Doing;
 use crate::{Result, packages, program};
 
 /// How an imitated system is built.
-const SCRIPTS: [(&str, &str); 9] = [
+const SCRIPTS: [(&str, &str); 11] = [
     ("app.sh", include_str!("system/app.sh")),
     ("etc.sh", include_str!("system/etc.sh")),
     ("system.sh", include_str!("system/system.sh")),
@@ -30,9 +30,13 @@ const SCRIPTS: [(&str, &str); 9] = [
     ("dry-activate", include_str!("system/dry-activate")),
     ("init", include_str!("system/init")),
     ("bootctl", include_str!("system/bootctl")),
+    ("initrd.sh", include_str!("system/initrd.sh")),
+    ("stage-1", include_str!("system/stage-1")),
 ];
 /// The programs in a system's closure.
-const APPLETS: &str = "sh basename cat chmod cmp cp cut dd grep httpd id ln ls mkdir mv printf readlink rm sed sleep sort sync touch tr";
+const APPLETS: &str = "sh basename cat chmod cmp cp cpio cut dd dirname find grep httpd id ln ls mkdir mv printf readlink rm sed sleep sort sync touch tr";
+/// Where the operator has the kernel of real machines.
+const KERNEL: &str = "/testbed/linux";
 /// The operator's number on the network.
 const OPERATOR: u32 = 1;
 
@@ -147,10 +151,28 @@ impl Site {
                 "rm /nix/var/nix/profiles/system*; ln -s {system} /nix/var/nix/gcroots/installed"
             ))?;
         }
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let host = start(name, number, root, &self.switch, options)?;
-        self.introduce(&host)?;
+        let host = start(name, self.number(), root, &self.switch, options)?;
+        let key = host.root().join("etc/ssh/ssh_host_ed25519_key.pub");
+        self.introduce(host.name(), host.address(), &key)?;
         Ok(host)
+    }
+
+    /// The number on the network of one more host.
+    pub(super) fn number(&self) -> u32 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What connects the hosts.
+    pub(super) fn switch(&self) -> &Switch {
+        &self.switch
+    }
+
+    /// Gives the operator the kernel of real machines, if it is not there.
+    pub(super) fn bring_kernel(&self, kernel: &Path) -> Result<()> {
+        let dir = self.operator.root().join(&KERNEL[1..]);
+        fs::create_dir_all(&dir).doing("create", &dir)?;
+        let there = dir.join("vmlinuz");
+        fs::copy(kernel, &there).doing("write", &there).map(drop)
     }
 
     /// Puts a closure of the operator's machine on a host that is off.
@@ -178,7 +200,8 @@ nix-env -p /nix/var/nix/profiles/system --set {system}; {system}/bin/install-boo
             .map(drop)
     }
 
-    fn export(&self, path: &str) -> Result<PathBuf> {
+    /// Writes a closure to a file; gives its path on this machine.
+    pub(super) fn export(&self, path: &str) -> Result<PathBuf> {
         let number = self.versions.fetch_add(1, Ordering::Relaxed);
         self.operator.run(&format!(
             "nix-store --export $(nix-store -qR {path}) >/var/tmp/export-{number}"
@@ -188,11 +211,9 @@ nix-env -p /nix/var/nix/profiles/system --set {system}; {system}/bin/install-boo
     }
 
     /// Tells the operator a host's address and key.
-    fn introduce(&self, host: &NixHost) -> Result<()> {
+    pub(super) fn introduce(&self, name: &str, address: &str, key: &Path) -> Result<()> {
         let _one = self.known();
-        let key = host.root().join("etc/ssh/ssh_host_ed25519_key.pub");
-        let key = fs::read_to_string(&key).doing("read", &key)?;
-        let (name, address) = (host.name(), host.address());
+        let key = fs::read_to_string(key).doing("read", key)?;
         let root = self.operator.root();
         append(&root.join("etc/hosts"), &format!("{address} {name}\n"))?;
         let known = format!("{name},{address} {key}");
@@ -248,6 +269,13 @@ fn start(
     switch: &Switch,
     options: &HostOptions,
 ) -> Result<NixHost> {
+    let address = identify(&root, name, number)?;
+    let port = switch.plug(number)?;
+    NixHost::start(name, &address, root, port, options)
+}
+
+/// Gives a host a name, keys and the address of its number.
+pub(super) fn identify(root: &Root, name: &str, number: u32) -> Result<String> {
     let (high, low) = (number >> 8, number & 0xff);
     let address = format!("10.77.{high}.{low}");
     let id = fs::read_to_string("/proc/sys/kernel/random/uuid");
@@ -258,8 +286,7 @@ fn start(
     root.put("etc/testbed/gateway", &format!("10.77.0.{OPERATOR}"))?;
     let key = root.path().join("etc/ssh/ssh_host_ed25519_key");
     key_pair(&key, name)?;
-    let port = switch.plug(number)?;
-    NixHost::start(name, &address, root, port, options)
+    Ok(address)
 }
 
 /// The operator's key, and who may come in with it.
@@ -311,8 +338,12 @@ fn build_command(root: &Path, toplevel: &Toplevel, number: u32) -> Result<String
     let dir = root.join(&extra[1..]);
     fs::create_dir_all(&dir).doing("create", &dir)?;
     toplevel.lay_out(&dir)?;
+    let kernel = match toplevel.is_for_machine() {
+        true => format!("--arg kernel {KERNEL}"),
+        false => String::new(),
+    };
     Ok(format!(
-        "nix-build --quiet --no-out-link /testbed/toplevel.nix --argstr version '{}' --argstr payload {} --argstr extra {extra}",
+        "nix-build --quiet --no-out-link /testbed/toplevel.nix --argstr version '{}' --argstr payload {} --argstr extra {extra} {kernel}",
         toplevel.version(),
         toplevel.kib()
     ))

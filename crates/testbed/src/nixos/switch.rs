@@ -79,7 +79,7 @@ pub(super) struct Switch(Namespace);
 impl Switch {
     pub(super) fn new() -> Result<Self> {
         let namespace = Namespace::new()?;
-        namespace.ip("link add br0 type bridge\nlink set br0 up\n")?;
+        namespace.ip("link set lo up\nlink add br0 type bridge\nlink set br0 up\n")?;
         Ok(Self(namespace))
     }
 
@@ -91,6 +91,20 @@ impl Switch {
             "link add v{number} type veth peer name eth0 netns {there}\nlink set v{number} master br0 up\n"
         ))?;
         Ok(Port { namespace, number })
+    }
+
+    /// Makes the cable of a virtual machine that runs in the switch's own namespace;
+    /// gives its interface's name there.
+    pub(super) fn plug_machine(&self, number: u32) -> Result<String> {
+        self.0.ip(&format!(
+            "tuntap add v{number} mode tap\nlink set v{number} master br0 up\n"
+        ))?;
+        Ok(format!("v{number}"))
+    }
+
+    /// The switch's own namespace, as a path.
+    pub(super) fn path(&self) -> String {
+        self.0.path()
     }
 
     /// Pulls a cable, or puts it back.

@@ -45,6 +45,8 @@ pub enum Fault {
     NetworkCut,
     /// Its application starts, and ends after a moment.
     AppDies,
+    /// Its kernel panics: PID 1 ends.
+    Panics,
 }
 
 /// A version of the system: named, with what is wrong with it, and more files.
@@ -55,6 +57,7 @@ pub struct Toplevel {
     etc: Vec<(String, String)>,
     wanted: Vec<String>,
     payload: u32,
+    machine: bool,
 }
 
 impl Toplevel {
@@ -67,6 +70,7 @@ impl Toplevel {
             etc: Vec::new(),
             wanted: Vec::new(),
             payload: 0,
+            machine: false,
         }
     }
 
@@ -97,6 +101,19 @@ impl Toplevel {
     pub fn payload(mut self, kib: u32) -> Self {
         self.payload = kib;
         self
+    }
+
+    /// The same for a [real machine](super::NixMachine): with a kernel and an
+    /// initramfs.
+    #[must_use]
+    pub fn on_machine(mut self) -> Self {
+        self.machine = true;
+        self
+    }
+
+    /// Whether it is for a real machine.
+    pub(super) fn is_for_machine(&self) -> bool {
+        self.machine
     }
 
     /// Its name.
@@ -154,6 +171,7 @@ impl Toplevel {
                 self.etc("systemd/system/network.service", CUT),
             ),
             Fault::AppDies => (String::new(), self.etc("systemd/system/app.service", DIES)),
+            Fault::Panics => ("PANICS=1".to_owned(), self),
             Fault::InitChanged | Fault::CriticalChange => (String::new(), self),
         };
         knobs.push(knob);

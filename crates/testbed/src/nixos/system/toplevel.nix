@@ -1,6 +1,7 @@
 # A system that imitates NixOS: its files, its actions, its exit codes. What is
-# particular to a version lies in the directory `extra`.
-{ version, extra, payload ? "0", system ? builtins.currentSystem }:
+# particular to a version lies in the directory `extra`. With a directory `kernel`,
+# which has a `vmlinuz`, it is one that real machines boot.
+{ version, extra, payload ? "0", kernel ? null, system ? builtins.currentSystem }:
 let
   busybox = builtins.path { path = ./busybox; name = "busybox"; };
   scripts = builtins.path { path = ./scripts; name = "testbed-scripts"; };
@@ -12,6 +13,11 @@ let
     PATH = "${busybox}/bin";
   } // attributes);
   app = step "app-${version}" "app.sh" { inherit payload; };
-  etc = step "etc" "etc.sh" { inherit app special; };
+  boots = if kernel == null then { kernel = ""; } else {
+    kernel = builtins.path { path = kernel; name = "linux"; };
+    # The same for all versions.
+    initrd = step "initrd" "initrd.sh" { version = "1"; };
+  };
+  etc = step "etc" "etc.sh" { inherit app special; inherit (boots) kernel; };
 in
-step "nixos-system-testbed-${version}" "system.sh" { inherit app etc special; }
+step "nixos-system-testbed-${version}" "system.sh" ({ inherit app etc special; } // boots)

@@ -1,0 +1,371 @@
+//! The rows of the table on real machines: UEFI and systemd-boot start Debian's kernel;
+//! systemd, sshd and Nix are Debian's; the deployer comes over Ethernet, with `nix copy`.
+
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+use proof::{Actor, Ending, Fleet, Stage, installed};
+use testbed::nixos::{Fault, NixMachine, Toplevel};
+use testbed::packages;
+
+/// What is to go well may take its time.
+const UNHURRIED: &str = "[defaults]
+target_user = \"root\"
+copy_with = \"nix-copy\"
+connect_timeout = \"60s\"
+reconnect_timeout = \"60s\"
+confirm_timeout = \"180s\"
+activation_timeout = \"180s\"
+boot_timeout = \"300s\"
+";
+
+/// The confirmation is not waited for long, but an emulated machine needs its time.
+const QUICK: &str = "[defaults]
+target_user = \"root\"
+copy_with = \"nix-copy\"
+connect_timeout = \"60s\"
+reconnect_timeout = \"8s\"
+confirm_timeout = \"12s\"
+activation_timeout = \"180s\"
+";
+
+/// The boot never gets as far as to be checked.
+const STUCK: &str = "[Unit]
+Description=Never ends
+DefaultDependencies=no
+Conflicts=shutdown.target
+Before=multi-user.target
+[Service]
+Type=oneshot
+ExecStart=/bin/sleep 1000
+TimeoutStartSec=infinity
+TimeoutStopSec=1
+";
+
+/// The stage, if a machine can be put on it.
+fn stage() -> Option<Stage> {
+    let needs = [packages::ROOT, packages::DISK, packages::MACHINE];
+    let mut lacks = packages::missing(&needs);
+    if !std::path::Path::new("/dev/net/tun").exists() {
+        lacks.push("/dev/net/tun");
+    }
+    testing::nothing_lacks(&lacks).then(crate::stage).flatten()
+}
+
+/// A version that is sound until something is left in `/run`, which a reboot clears.
+fn sound(version: &str) -> Toplevel {
+    fragile(version, "/bin/sh -c 'test ! -e /run/spoilt'")
+}
+
+fn fragile(version: &str, command: &str) -> Toplevel {
+    let unit = format!(
+        "[Unit]\nDescription=Fragile\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={command}\n"
+    );
+    installed(version).unit("fragile.service", &unit)
+}
+
+/// A machine and what it has been through.
+struct Story<'a> {
+    stage: &'a Stage,
+    machine: Actor<NixMachine>,
+    /// What it runs when all is well.
+    good: String,
+    upgrades: usize,
+    generations: usize,
+    started: Instant,
+}
+
+impl<'a> Story<'a> {
+    fn begin(stage: &'a Stage, name: &str, first: &Toplevel) -> Self {
+        let started = Instant::now();
+        let machine = stage.machine(name, first).unwrap();
+        let good = machine.first().to_owned();
+        let mut story = Self {
+            stage,
+            machine,
+            good,
+            upgrades: 0,
+            generations: 1,
+            started,
+        };
+        story.done("made and up");
+        story
+    }
+
+    /// Says how long it took since the last time.
+    fn done(&mut self, row: &str) {
+        let took = self.started.elapsed().as_secs_f64();
+        println!("{:8} {took:6.1} s  {row}", self.machine.name());
+        self.started = Instant::now();
+    }
+
+    fn build(&self, version: Toplevel) -> String {
+        self.stage.build(&version.on_machine()).unwrap()
+    }
+
+    /// Brings a version by `nix copy`.
+    fn copy(&self, version: Toplevel) -> String {
+        let version = self.build(version);
+        let name = self.machine.name();
+        let copy = format!("nix copy --no-check-sigs --to ssh://root@{name} {version}");
+        self.stage.operator().run(&copy).unwrap();
+        version
+    }
+
+    /// One more rollout of this version.
+    fn fleet(&mut self, settings: &str, version: &str) -> Fleet<'a> {
+        self.upgrades += 1;
+        let name = self.machine.name();
+        let fleet = format!("{name}-{}", self.upgrades);
+        Fleet::describe(self.stage, &fleet, settings, &[(name, version)]).unwrap()
+    }
+
+    /// The deployer does it, and it is kept.
+    fn keeps(&mut self, settings: &str, version: Toplevel) {
+        let version = self.build(version);
+        let rollout = self.fleet(settings, &version).deploy("").unwrap();
+        let machine = &self.machine;
+        assert_eq!(
+            (rollout.code, rollout.end(machine.name())),
+            (Some(0), "kept"),
+            "{}\n{}",
+            rollout.said,
+            machine.testimony()
+        );
+        assert_eq!(machine.wait_for_ending(self.upgrades).end, "kept");
+        machine.assert_kept(&version);
+        self.generations += 1;
+        let generations = machine.generations().unwrap();
+        let numbers: Vec<_> = generations.iter().map(|(number, _)| *number).collect();
+        let all: Vec<_> = (1..).take(self.generations).collect();
+        assert_eq!(numbers, all);
+        assert_eq!(generations.last().map(|(_, v)| v), Some(&version));
+        self.good = version;
+    }
+
+    /// It went back by itself, with one of these reasons.
+    #[track_caller]
+    fn went_back(&self, reasons: &[&str]) -> Ending {
+        let machine = &self.machine;
+        let ending = machine.wait_for_ending(self.upgrades);
+        let said = || format!("{ending:?}\n{}\n{}", machine.console(), machine.testimony());
+        assert_eq!(ending.end, "rolled-back", "{}", said());
+        assert!(reasons.contains(&ending.why.as_str()), "{}", said());
+        machine.assert_back_on(&self.good);
+        assert_eq!(machine.generations().unwrap().len(), self.generations);
+        ending
+    }
+
+    /// A deployer that is in its trial, and goes on when the gate is opened.
+    fn in_the_window(&mut self, settings: &str, version: &str) -> Deployer<'a> {
+        let gate = format!("/root/gate-{}", self.machine.name());
+        let stage = self.stage;
+        stage.operator().run(&format!("rm -f {gate}")).unwrap();
+        let settings = format!(
+            "{settings}\n[defaults.checks.gate]\ncommand = [\"sh\", \"-c\", \"until test -e {gate}; do sleep 0.2; done\"]\ntimeout = \"600s\"\n"
+        );
+        let fleet = self.fleet(&settings, version);
+        let mut command = stage.operator().command(&fleet.line("deploy")).unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let child = command.stderr(Stdio::null()).spawn().unwrap();
+        let deployer = Deployer { stage, child, gate };
+        self.machine.wait_until("a healthy trial", || {
+            self.machine.status()["under_way"]["phase"]["healthy"] == true
+        });
+        assert_eq!(self.machine.active().unwrap(), version);
+        assert_eq!(self.machine.default().unwrap(), self.good, "P2");
+        deployer
+    }
+}
+
+/// A deployer at work.
+struct Deployer<'a> {
+    stage: &'a Stage,
+    child: Child,
+    gate: String,
+}
+
+impl Deployer<'_> {
+    /// Lets it go on; what it says of the host in the end is true.
+    fn goes_on(self) {
+        self.stage
+            .operator()
+            .run(&format!("touch {}", self.gate))
+            .unwrap();
+        let output = self.child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_ne!(output.status.code(), Some(0), "{said}");
+        let ends = ["rolled-back", "left-alone", "unreachable"];
+        let told = ends
+            .iter()
+            .any(|end| said.contains(&format!("\"end\":\"{end}\"")));
+        assert!(told, "{said}");
+    }
+}
+
+fn nobody_confirms(story: &mut Story<'_>) {
+    let version = story.build(sound("silent"));
+    let deployer = story.in_the_window(QUICK, &version);
+    story.went_back(&["deadline"]);
+    deployer.goes_on();
+    story.done("nobody confirms: back");
+}
+
+fn the_way_is_cut(story: &mut Story<'_>, name: &str, fault: Fault) {
+    let boots = story.machine.boots();
+    let version = story.build(sound(name).with(fault));
+    let rollout = story.fleet(QUICK, &version).deploy("").unwrap();
+    assert_ne!(rollout.code, Some(0), "{}", rollout.said);
+    story.went_back(&["checks-failed", "deadline"]);
+    assert_eq!(story.machine.boots(), boots);
+    story.machine.wait_until("ssh", || {
+        let said = story.stage.operator().output(&format!(
+            "ssh -o BatchMode=yes -o ConnectTimeout=5 {} true",
+            story.machine.name()
+        ));
+        said.is_ok_and(|said| said.status.success())
+    });
+    story.done(&format!("{name}: back"));
+}
+
+fn the_supervisor_is_killed(story: &mut Story<'_>) {
+    // Keeps it busy with the trial.
+    let slow = "command = [\"sleep\", \"200\"]\ntimeout = \"300s\"\n";
+    let version = story.copy(sound("orphan").etc("backstop/checks.d/slow.toml", slow));
+    let machine = &story.machine;
+    story.upgrades += 1;
+    let (code, said) = machine.tries(&format!(
+        "backstop switch {version} --live --check-deadline 20s --detach"
+    ));
+    assert_eq!(code, Some(0), "{said}");
+    machine.wait_until("the trial", || machine.active().is_ok_and(|a| a == version));
+    machine
+        .run("systemctl kill --signal=KILL backstop-supervise.service; systemctl stop backstop-supervise.service")
+        .unwrap();
+    story.went_back(&["deadline", "supervisor-lost"]);
+    story.done("the supervisor is killed: back");
+}
+
+fn a_reboot_in_the_window(story: &mut Story<'_>) {
+    let boots = story.machine.boots();
+    let version = story.build(sound("rebooted"));
+    let deployer = story.in_the_window(UNHURRIED, &version);
+    story.machine.tries("systemctl reboot");
+    story.machine.wait_for_boot(boots + 1).unwrap();
+    story.went_back(&["rebooted", "interrupted"]);
+    assert_eq!(story.machine.boots(), boots + 1);
+    deployer.goes_on();
+    story.done("a reboot in the window: back");
+}
+
+fn a_power_cut_in_the_window(story: &mut Story<'_>) {
+    let boots = story.machine.boots();
+    let version = story.build(sound("cut-off"));
+    let deployer = story.in_the_window(UNHURRIED, &version);
+    story.machine.power_off();
+    story.machine.power_on().unwrap();
+    story.machine.wait_for_boot(boots + 1).unwrap();
+    story.went_back(&["rebooted", "interrupted"]);
+    assert_eq!(story.machine.boots(), boots + 1);
+    deployer.goes_on();
+    story.done("a power cut in the window: back");
+}
+
+/// What `spoils` does is still so when the version before is active again.
+fn the_rollback_fails(story: &mut Story<'_>, name: &str, spoils: &str) {
+    let boots = story.machine.boots();
+    let version = story.build(fragile(name, spoils));
+    let deployer = story.in_the_window(QUICK, &version);
+    story.machine.wait_for_boot(boots + 1).unwrap();
+    let ending = story.went_back(&["deadline"]);
+    assert_eq!(ending.record["outcome"]["escalated"], true, "{ending:?}");
+    assert_eq!(story.machine.boots(), boots + 1);
+    deployer.goes_on();
+    story.done(&format!("the rollback fails, {name}: the default boots"));
+}
+
+#[test]
+fn trials_on_a_real_machine() {
+    let Some(stage) = stage() else {
+        return;
+    };
+    let mut story = Story::begin(&stage, "iron", &sound("1"));
+    let boots = story.machine.boots();
+    story.keeps(UNHURRIED, sound("2"));
+    assert_eq!(story.machine.boots(), boots);
+    story.done("all well: kept");
+    nobody_confirms(&mut story);
+    the_way_is_cut(&mut story, "refuses", Fault::SshRefuses);
+    the_way_is_cut(&mut story, "cut", Fault::NetworkCut);
+    the_supervisor_is_killed(&mut story);
+    a_reboot_in_the_window(&mut story);
+    a_power_cut_in_the_window(&mut story);
+    the_rollback_fails(&mut story, "unhealthy", "/bin/touch /run/spoilt");
+    the_rollback_fails(
+        &mut story,
+        "refused",
+        "/bin/mount -t tmpfs -o ro none /run/nixos",
+    );
+}
+
+/// Asks for a boot trial and gives the version.
+fn boots_once(story: &mut Story<'_>, version: Toplevel, options: &str) -> String {
+    let version = story.copy(version);
+    let boots = story.machine.boots();
+    story.upgrades += 1;
+    story.generations += 1;
+    // Whoever waits for it is cut off by the reboot.
+    let (_, said) = story.machine.tries(&format!(
+        "backstop switch {version} --boot --detach {options}"
+    ));
+    let machine = &story.machine;
+    machine.wait_until(&format!("the reboot, after: {said}"), || {
+        machine.boots() > boots
+    });
+    version
+}
+
+/// The boot loader started the version once, and what it starts now is the default.
+fn back_by_the_loader(story: &mut Story<'_>, boots: usize, reasons: &[&str], row: &str) {
+    story.machine.wait_for_boot(boots + 2).unwrap();
+    story.went_back(reasons);
+    let machine = &story.machine;
+    assert_eq!(machine.boots(), boots + 2, "{}", machine.testimony());
+    let once = "ls /sys/firmware/efi/efivars/LoaderEntryOneShot-*";
+    assert_ne!(
+        machine.tries(once).0,
+        Some(0),
+        "nothing is booted once any more"
+    );
+    story.done(row);
+}
+
+/// Its versions know nothing of backstop, which looks after the trials' boots itself.
+#[test]
+fn boot_trials_on_a_real_machine() {
+    let Some(stage) = stage() else {
+        return;
+    };
+    let mut story = Story::begin(&stage, "steel", &Toplevel::new("1"));
+    let boots = story.machine.boots();
+    let by_boot = format!("{UNHURRIED}trial = \"boot\"\n");
+    story.keeps(&by_boot, Toplevel::new("2"));
+    assert_eq!(story.machine.boots(), boots + 1);
+    story.done("a boot trial: kept");
+
+    let boots = story.machine.boots();
+    boots_once(&mut story, Toplevel::new("panics").with(Fault::Panics), "");
+    let row = "a boot trial, a kernel panic: back";
+    back_by_the_loader(&mut story, boots, &["attempts-used-up"], row);
+
+    let boots = story.machine.boots();
+    let stuck = Toplevel::new("stuck").unit("stuck.service", STUCK);
+    let version = boots_once(&mut story, stuck, "--boot-deadline 10m");
+    let machine = &story.machine;
+    machine.wait_until("the boot", || machine.active().is_ok_and(|a| a == version));
+    assert_eq!(machine.default().unwrap(), story.good, "P2");
+    machine.power_off();
+    machine.power_on().unwrap();
+    let row = "a boot trial, a power cut: back";
+    back_by_the_loader(&mut story, boots, &["attempts-used-up"], row);
+}

@@ -1,0 +1,327 @@
+//! A host that is a virtual machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use monitor::Monitor;
+
+use super::root::Root;
+use super::site::{self, Site};
+use super::toplevel::Toplevel;
+use super::{disk, host};
+use crate::cache::Cache;
+use crate::error::Doing;
+use crate::machine::{End, Firmware, Machine, MachineOptions};
+use crate::nspawn::READY;
+use crate::{Error, Result, debian, kvm, packages, program};
+
+/// How often it is looked at.
+const POLL: Duration = Duration::from_millis(100);
+/// How long a boot may take, on a machine that has much else to do.
+const BOOT: Duration = Duration::from_secs(300);
+
+/// What a machine is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Installation<'a> {
+    /// Its name on the network.
+    pub name: &'a str,
+    /// What it runs first.
+    pub system: &'a Toplevel,
+    /// The program to install as `backstop`.
+    pub backstop: &'a Path,
+    /// Where its disk goes, and the logs of its console.
+    pub dir: &'a Path,
+}
+
+/// A virtual machine on a site's network, by UEFI and systemd-boot. It boots again
+/// after a reboot; it is switched off when dropped.
+#[derive(Debug)]
+pub struct NixMachine {
+    name: String,
+    first: String,
+    shared: Arc<Shared>,
+}
+
+/// What the power supply needs.
+#[derive(Debug)]
+struct Shared {
+    power: Mutex<Power>,
+}
+
+#[derive(Debug)]
+struct Power {
+    machine: Machine,
+    on: bool,
+    gone: bool,
+    trouble: Option<String>,
+}
+
+impl Site {
+    /// Makes a machine, switches it on and waits until it is up.
+    ///
+    /// # Errors
+    /// Missing packages; it does not boot.
+    pub fn machine(
+        &self,
+        installation: &Installation<'_>,
+        cache: &Cache,
+        monitor: &dyn Monitor,
+    ) -> Result<NixMachine> {
+        packages::require(&[packages::ROOT, packages::DISK, packages::MACHINE])?;
+        let debian = debian::nix_root(cache, monitor)?;
+        let kernel = kernel(&debian)?;
+        self.bring_kernel(&kernel)?;
+        let first = self.build(&installation.system.clone().on_machine())?;
+        let name = installation.name;
+        let root = Root::of_debian(&debian, &installation.dir.join(name))?;
+        let number = self.number();
+        let address = site::identify(&root, name, number)?;
+        let key = root.path().join("etc/ssh/ssh_host_ed25519_key.pub");
+        self.introduce(name, &address, &key)?;
+        let operator = self.operator().root();
+        for (from, to) in [
+            (operator.join(AUTHORIZED), root.path().join(AUTHORIZED)),
+            (
+                installation.backstop.to_owned(),
+                root.path().join(INSTALLED),
+            ),
+            (self.export(&first)?, root.path().join("tmp/closure")),
+        ] {
+            fs::copy(&from, &to).doing("copy", &from)?;
+        }
+        disk::install(&root, Path::new("/tmp/closure"), &first)?;
+        let image = disk::make(&root)?;
+        let mut options = self.hardware(&image, number, cache)?;
+        options.kvm = kvm::works(cache, &kernel)?;
+        let machine = NixMachine::start(name, first, options)?;
+        machine.wait_for_boot(1)?;
+        Ok(machine)
+    }
+
+    fn hardware(&self, image: &Path, number: u32, cache: &Cache) -> Result<MachineOptions> {
+        let (key, _) = debian::ssh_key(cache)?;
+        let logs = image.with_extension("logs");
+        let mut options = MachineOptions::new(image, Firmware::Efi, &key, &logs);
+        options.ssh_port = debian::CONSOLE_PORT;
+        options.network = Some(self.switch().path().into());
+        let tap = self.switch().plug_machine(number)?;
+        let mac = format!("52:54:00:77:{:02x}:{:02x}", number >> 8, number & 0xff);
+        options.more_arguments = vec![
+            "-netdev".to_owned(),
+            format!("tap,id=lan,ifname={tap},script=no,downscript=no"),
+            "-device".to_owned(),
+            format!("virtio-net-pci,netdev=lan,mac={mac},romfile="),
+        ];
+        Ok(options)
+    }
+}
+
+/// Who may come in, in any root.
+const AUTHORIZED: &str = "etc/ssh/authorized_keys.d/root";
+/// Where the program under test is.
+const INSTALLED: &str = "opt/bin/backstop";
+
+/// The kernel of a Debian root.
+fn kernel(debian: &Path) -> Result<PathBuf> {
+    let boot = debian.join("boot");
+    let entries = fs::read_dir(&boot).doing("list", &boot)?;
+    let mut kernels = entries.filter_map(|e| Some(e.ok()?.path()));
+    let named = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().starts_with("vmlinuz-")
+    };
+    let none = || std::io::Error::from(std::io::ErrorKind::NotFound);
+    let found = kernels.find(named).ok_or_else(none);
+    found.doing("find a kernel in", &boot)
+}
+
+impl NixMachine {
+    fn start(name: &str, first: String, options: MachineOptions) -> Result<Self> {
+        let power = Power {
+            machine: Machine::boot(options)?,
+            on: true,
+            gone: false,
+            trouble: None,
+        };
+        let shared = Arc::new(Shared {
+            power: Mutex::new(power),
+        });
+        let supply = Arc::clone(&shared);
+        std::thread::spawn(move || supply.follow());
+        Ok(Self {
+            name: name.to_owned(),
+            first,
+            shared,
+        })
+    }
+
+    /// Its name, which is in the operator's `/etc/hosts`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The toplevel that it ran first.
+    #[must_use]
+    pub fn first(&self) -> &str {
+        &self.first
+    }
+
+    /// How often it was started.
+    #[must_use]
+    pub fn boots(&self) -> usize {
+        self.shared.power().machine.boots()
+    }
+
+    /// The end of what its console showed in this boot, and what stopped it.
+    #[must_use]
+    pub fn console(&self) -> String {
+        let power = self.shared.power();
+        let trouble = power.trouble.clone().unwrap_or_default();
+        power.machine.console().tail() + &trouble
+    }
+
+    /// Whether its console showed this in this boot.
+    #[must_use]
+    pub fn showed(&self, words: &str) -> bool {
+        self.shared.power().machine.console().find(words).is_some()
+    }
+
+    /// Waits until it is up in boot `number`, counted from 1, or a later one.
+    ///
+    /// # Errors
+    /// It does not boot so often.
+    pub fn wait_for_boot(&self, number: usize) -> Result<()> {
+        let until = Instant::now() + BOOT;
+        loop {
+            let up = self.boots() >= number && self.showed(READY);
+            if up && self.output("true").is_ok_and(|o| o.status.success()) {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(Error::Timeout {
+                    what: format!("boot {number} of {}", self.name),
+                    within: BOOT,
+                    tail: self.console(),
+                });
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Cuts its power.
+    pub fn power_off(&self) {
+        let mut power = self.shared.power();
+        power.on = false;
+        power.machine.stop();
+    }
+
+    /// Switches it on, if it is off.
+    ///
+    /// # Errors
+    /// QEMU cannot be started.
+    pub fn power_on(&self) -> Result<()> {
+        let mut power = self.shared.power();
+        if !power.on {
+            power.machine.boot_again()?;
+            power.on = true;
+        }
+        Ok(())
+    }
+
+    /// A command that runs a script on it, by a way in that is no version's business.
+    #[must_use]
+    pub fn command(&self, script: &str) -> Command {
+        self.shared.power().machine.ssh().command(script)
+    }
+
+    /// Runs a script on it and gives its end; status 255 means that it did not answer.
+    ///
+    /// # Errors
+    /// `ssh` cannot be started.
+    pub fn output(&self, script: &str) -> Result<Output> {
+        program::output(&mut self.command(script))
+    }
+
+    /// Runs a script on it and gives what it printed.
+    ///
+    /// # Errors
+    /// It does not answer, or the script fails.
+    pub fn run(&self, script: &str) -> Result<String> {
+        program::run(&mut self.command(script))
+    }
+
+    /// The toplevel that is active, by `/run/current-system`.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn active(&self) -> Result<String> {
+        Ok(self.run("readlink /run/current-system")?.trim().to_owned())
+    }
+
+    /// The toplevel that its boot loader's default names, by what is on the ESP.
+    ///
+    /// # Errors
+    /// It does not answer, or there is none.
+    pub fn default(&self) -> Result<String> {
+        let script = "cd /boot/loader && sed -n 's/^options .*init=\\([^ ]*\\)\\/init.*/\\1/p' \
+                      entries/\"$(sed -n 's/^default //p' loader.conf)\"";
+        Ok(self.run(script)?.trim().to_owned())
+    }
+
+    /// The generations of its system profile: number and toplevel, oldest first.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn generations(&self) -> Result<Vec<(u32, String)>> {
+        let script = "cd /nix/var/nix/profiles && for l in system-*-link; do echo \"$l $(readlink $l)\"; done";
+        let text = self.run(script)?;
+        let mut found: Vec<_> = text
+            .lines()
+            .filter_map(|line| {
+                let (link, target) = line.split_once(' ')?;
+                Some((host::generation(link)?, target.to_owned()))
+            })
+            .collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+}
+
+impl Drop for NixMachine {
+    fn drop(&mut self) {
+        let mut power = self.shared.power();
+        power.gone = true;
+        power.machine.stop();
+    }
+}
+
+impl Shared {
+    fn power(&self) -> MutexGuard<'_, Power> {
+        self.power.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Starts it again whenever it asks for that.
+    fn follow(&self) {
+        loop {
+            std::thread::sleep(POLL);
+            let mut power = self.power();
+            if power.gone {
+                return;
+            }
+            if !power.on || power.trouble.is_some() {
+                continue;
+            }
+            let next = match power.machine.ended() {
+                Ok(Some(End::Reboot)) => power.machine.boot_again().map_err(|e| e.to_string()),
+                Ok(Some(end)) => Err(format!("it ended ({end:?})")),
+                Ok(None) => Ok(()),
+                Err(e) => Err(e.to_string()),
+            };
+            power.trouble = next.err();
+        }
+    }
+}

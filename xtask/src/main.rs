@@ -51,6 +51,8 @@ enum Task {
     BootFailures(boot_failures::BootFailures),
     /// Put every boot state before GRUB's own script engine, and compare it with the model
     LoaderVsModel,
+    /// Let trials on Nix hosts go wrong on virtual machines, row by row (root)
+    NixMachines,
     /// Take power from a real machine's disk at any write of its upgrades, and judge what is left
     CrashReplay {
         /// Points beyond the writes of the EFI system partition
@@ -76,6 +78,7 @@ fn main() -> anyhow::Result<()> {
         Task::Fuzz(options) => fuzz::run(&options),
         Task::BootFailures(options) => boot_failures::run(&options),
         Task::LoaderVsModel => test::loader_vs_model(),
+        Task::NixMachines => test::nix_machines(),
         Task::CrashReplay { points } => test::crash_replay(points),
         Task::Conformance(options) => conformance::run(&options),
     }

@@ -85,6 +85,24 @@ pub fn loader_vs_model() -> anyhow::Result<()> {
     )
 }
 
+/// All rows of the table on real machines, of which the tests run some.
+pub fn nix_machines() -> anyhow::Result<()> {
+    cargo("build", &["build", "-p", "backstop"], &[])?;
+    let program = program()?;
+    let test = ["test", "-p", "backstop-proof", "--test", "it", "--"];
+    let what = ["machine", "--nocapture"];
+    let environment = [
+        ("BACKSTOP_ROWS", "all"),
+        ("BACKSTOP_REQUIRE_ALL", "1"),
+        ("BACKSTOP_BIN", &program),
+    ];
+    cargo(
+        "all rows on real machines",
+        &[&test[..], &what].concat(),
+        &environment,
+    )
+}
+
 /// More points of the replay, of which the tests try some.
 pub fn crash_replay(points: usize) -> anyhow::Result<()> {
     cargo("build", &["build", "-p", "backstop"], &[])?;

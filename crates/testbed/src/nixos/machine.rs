@@ -75,30 +75,39 @@ impl Site {
         let kernel = kernel(&debian)?;
         self.bring_kernel(&kernel)?;
         let first = self.build(&installation.system.clone().on_machine())?;
-        let name = installation.name;
-        let root = Root::of_debian(&debian, &installation.dir.join(name))?;
         let number = self.number();
+        let root = self.tree(installation, &debian, &first, number)?;
+        let image = disk::make(&root)?;
+        let mut options = self.hardware(&image, number, cache)?;
+        options.kvm = kvm::works(cache, &kernel)?;
+        let machine = NixMachine::start(installation.name, first, options)?;
+        machine.wait_for_boot(1)?;
+        Ok(machine)
+    }
+
+    /// What is to be on the disk of a machine, the ESP in `/boot`.
+    fn tree(
+        &self,
+        installation: &Installation<'_>,
+        debian: &Path,
+        system: &str,
+        number: u32,
+    ) -> Result<Root> {
+        let name = installation.name;
+        let root = Root::of_debian(debian, &installation.dir.join(name))?;
         let address = site::identify(&root, name, number)?;
         let key = root.path().join("etc/ssh/ssh_host_ed25519_key.pub");
         self.introduce(name, &address, &key)?;
         let operator = self.operator().root();
         for (from, to) in [
-            (operator.join(AUTHORIZED), root.path().join(AUTHORIZED)),
-            (
-                installation.backstop.to_owned(),
-                root.path().join(INSTALLED),
-            ),
-            (self.export(&first)?, root.path().join("tmp/closure")),
+            (operator.join(AUTHORIZED), AUTHORIZED),
+            (installation.backstop.to_owned(), INSTALLED),
+            (self.export(system)?, "tmp/closure"),
         ] {
-            fs::copy(&from, &to).doing("copy", &from)?;
+            fs::copy(&from, root.path().join(to)).doing("copy", &from)?;
         }
-        disk::install(&root, Path::new("/tmp/closure"), &first)?;
-        let image = disk::make(&root)?;
-        let mut options = self.hardware(&image, number, cache)?;
-        options.kvm = kvm::works(cache, &kernel)?;
-        let machine = NixMachine::start(name, first, options)?;
-        machine.wait_for_boot(1)?;
-        Ok(machine)
+        disk::install(&root, Path::new("/tmp/closure"), system)?;
+        Ok(root)
     }
 
     fn hardware(&self, image: &Path, number: u32, cache: &Cache) -> Result<MachineOptions> {

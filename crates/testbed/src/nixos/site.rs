@@ -50,7 +50,7 @@ pub struct Site {
     operator: NixHost,
     numbers: AtomicU32,
     versions: AtomicU32,
-    // The operator's /etc/hosts and known_hosts.
+    // The operator's /etc/hosts, known_hosts and kernel.
     known: Mutex<()>,
 }
 
@@ -170,8 +170,13 @@ impl Site {
     /// Gives the operator the kernel of real machines, if it is not there.
     pub(super) fn bring_kernel(&self, kernel: &Path) -> Result<()> {
         let dir = self.operator.root().join(&KERNEL[1..]);
-        fs::create_dir_all(&dir).doing("create", &dir)?;
         let there = dir.join("vmlinuz");
+        // Somebody else may be building with it already.
+        let _one = self.known();
+        if there.exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(&dir).doing("create", &dir)?;
         fs::copy(kernel, &there).doing("write", &there).map(drop)
     }
 

@@ -65,23 +65,32 @@ pub(crate) fn of_trial(transaction: &Transaction) -> Result<KernelArgs> {
 }
 
 impl ImageHost {
-    /// Lets a request try the version that was booted with other kernel arguments: these.
+    /// Lets a request for the version that runs try it with other kernel arguments: these.
     ///
     /// # Errors
-    /// It can't be told what was booted, or its arguments are these already.
+    /// It has no deployment, or its arguments are these already.
     pub fn ask_for_kargs(&self, request: &mut Request, wanted: &KernelArgs) -> Result<()> {
-        let booted = self.booted()?;
-        let own = self.sysroot().deployment(&booted)?.kargs;
+        let runs = self.deployment_of(&request.target)?;
+        let own = self.sysroot().deployment(&runs)?.kargs;
         if own == *wanted {
-            return Err(Error::SameKargs(version(&booted.checksum)));
+            return Err(Error::SameKargs(version(&runs.checksum)));
         }
-        request.target = named(&booted.checksum, &name_of(wanted));
+        request.target = named(&runs.checksum, &name_of(wanted));
         request.source = describe(&own, wanted);
         request.kargs = Some(KargsChange {
             from: own.to_string(),
             to: wanted.to_string(),
         });
         Ok(())
+    }
+
+    /// The deployment of the version that runs: the one that was booted, or another one
+    /// that was kept live since.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn deployment_of(&self, running: &VersionId) -> Result<DeploymentId> {
+        self.previous(running)
     }
 
     /// The version that was booted: one with other arguments where the kernel was started

@@ -3,7 +3,7 @@
 use anyhow::bail;
 
 use clap::Args;
-use engine::TrialKind;
+use engine::{TrialKind, VersionId};
 use image::ImageHost;
 use sysroot::{DeploymentId, KargsSources, KernelArgs};
 
@@ -44,15 +44,19 @@ pub struct KargsArgs {
 /// Runs the command: shows the kernel arguments of a version, or changes them.
 pub fn run(args: KargsArgs, global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
     let mut session = Session::open(global)?;
+    let running = match args.on_trial {
+        true => Some(session.running()?),
+        false => None,
+    };
     let AnyHost::Image(host) = &session.host else {
         bail!("a Nix host's kernel arguments are in its configuration: `boot.kernelParams`");
     };
     if !args.on_trial && args.trial != TrialArgs::default() {
         bail!("only with --try are they on trial");
     }
-    let id = match args.on_trial {
-        true => host.booted()?,
-        false => deployment(&args, &session, host)?,
+    let id = match &running {
+        Some(running) => host.deployment_of(running)?,
+        None => deployment(&args, &session, host)?,
     };
     let before = host.sysroot().kargs_of(&id)?;
     let Some(wanted) = edited(&args, &before.effective)? else {
@@ -61,8 +65,8 @@ pub fn run(args: KargsArgs, global: &Global, out: &mut Output) -> anyhow::Result
     if let Some(tx) = session.journal.load()?.state.tx() {
         bail!("upgrade {tx} is under way; `backstop rollback` stops it");
     }
-    if args.on_trial {
-        return try_first(&args, &wanted, &mut session, global, out);
+    if let Some(running) = running {
+        return try_first(&args, (running, &wanted), &mut session, global, out);
     }
     let monitor = Terminal::new(global.json);
     if args.once {
@@ -78,13 +82,12 @@ pub fn run(args: KargsArgs, global: &Global, out: &mut Output) -> anyhow::Result
 /// Begins a trial of the version that runs, with these arguments.
 fn try_first(
     args: &KargsArgs,
-    wanted: &KernelArgs,
+    (running, wanted): (VersionId, &KernelArgs),
     session: &mut Session,
     global: &Global,
     out: &mut Output,
 ) -> anyhow::Result<Ended> {
     let policy = session.policy()?;
-    let running = session.running()?;
     let trial = args.trial.clone().of_kind(TrialKind::Boot);
     let mut request = trial.request(running, "", &policy);
     if let AnyHost::Image(host) = &session.host {

@@ -81,6 +81,23 @@ fn arguments_that_prove_themselves_are_kept() {
     assert!(line.contains("x=1") && !line.contains("quiet"), "{line}");
 }
 
+/// What runs is not what was booted.
+#[test]
+fn after_a_live_upgrade_they_are_tried_with_what_was_kept() {
+    let host = host();
+    let version = host.release(2);
+    host.run(&["upgrade", "--live", "--wait"], 0);
+    for (arg, code) in [("root=typo", 4), ("x=1", 0)] {
+        let arg = format!("--append={arg}");
+        host.run(&["kargs", &arg, "--try", "--wait"], code);
+        assert_eq!(host.status()["running"].as_str().unwrap(), version);
+    }
+    assert!(cmdline(&host).contains("x=1"));
+    let first = &host.status()["deployments"][0];
+    assert_eq!(first["version"].as_str().unwrap(), version);
+    assert_eq!(all(&host), serde_json::json!(["x=1"]));
+}
+
 #[test]
 fn after_arguments_that_do_not_boot_the_old_ones_return() {
     let host = host();

@@ -138,14 +138,15 @@ pub trait Fs: Debug + Send + Sync {
     /// # Errors
     /// The kernel's answer.
     fn metadata(&self, path: &Path) -> io::Result<Metadata>;
-    /// The same with the file's version, where the kernel has all of that.
+    /// The same with the file's version, where the kernel has all of that and the inode
+    /// has room for fractions of a second.
     /// # Errors
     /// The kernel's answer.
     fn metadata_and_version(&self, path: &Path) -> io::Result<(Metadata, Option<Version>)> {
         Ok((self.metadata(path)?, None))
     }
     /// Whether `path` is on a filesystem of which it is known that each change of a file
-    /// gives it another change time, and a finer one than a second.
+    /// gives it another change time.
     fn tells_changes(&self, path: &Path) -> bool {
         let _ = path;
         false

@@ -13,6 +13,10 @@ use crate::fs::{FileKind, Metadata, Version};
 /// again.
 const MOUNT_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 
+/// Told of an ext4 inode that is large enough for its own birth time, and so for the
+/// fractions of a second of its change time, which come before that (`struct ext4_inode`).
+const FINE_TIMES: StatxFlags = StatxFlags::BTIME;
+
 /// Filesystems that set the change time at each write, and at the first store into each
 /// clean page of a mapping: ext4 (`ext4_page_mkwrite`) and XFS (`xfs_write_fault`). By
 /// `linux/magic.h`.
@@ -21,7 +25,7 @@ const TELLING: [u64; 2] = [0xEF53, 0x5846_5342];
 /// Reads both with one call.
 pub(crate) fn metadata_and_version(path: &Path) -> io::Result<(Metadata, Option<Version>)> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
-    let wanted = StatxFlags::BASIC_STATS | MOUNT_UNIQUE;
+    let wanted = StatxFlags::BASIC_STATS | FINE_TIMES | MOUNT_UNIQUE;
     let found = rustix::fs::statx(CWD, path, flags, wanted)?;
     let metadata = metadata(&found);
     let told = StatxFlags::from_bits_retain(found.stx_mask);

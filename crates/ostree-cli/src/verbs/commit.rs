@@ -224,7 +224,7 @@ fn source_date() -> anyhow::Result<Option<u64>> {
 }
 
 /// A failure that somebody who tests wants just before anything is published.
-fn test_error() -> Option<&'static str> {
+pub(super) fn test_error() -> Option<&'static str> {
     let wanted = std::env::var("OSTREE_REPO_TEST_ERROR").ok()?;
     (wanted == "pre-commit").then_some("OSTREE_REPO_TEST_ERROR_PRE_COMMIT specified")
 }

@@ -57,6 +57,13 @@ impl Default for DeltaOptions {
     }
 }
 
+impl DeltaOptions {
+    /// Whether a file of one size may become a patch of a file of another.
+    fn may_patch(&self, old: u64, new: u64) -> bool {
+        self.bsdiff && old.saturating_add(new) <= self.max_bsdiff_size
+    }
+}
+
 /// What came of making a delta.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DeltaSummary {
@@ -72,6 +79,8 @@ pub struct DeltaSummary {
     pub copied: usize,
     /// Files that are patches of old ones.
     pub patched: usize,
+    /// Files that may be patches of old ones, where that costs less than copying.
+    pub patchable: usize,
     /// Files that are in it whole.
     pub whole: usize,
 }
@@ -152,9 +161,11 @@ impl Repo {
             builder: Builder::new(options.max_chunk_size, &mut store),
             fallbacks: Vec::new(),
             counts: [0; 3],
+            patchable: 0,
         };
         work.run(name)?;
         let counts = work.counts;
+        summary.patchable = work.patchable;
         block.fallbacks = std::mem::take(&mut work.fallbacks);
         block.parts = work.builder.finish()?;
         for (part, bytes) in inline.iter().enumerate() {
@@ -258,6 +269,8 @@ struct Work<'a> {
     fallbacks: Vec<Fallback>,
     /// Files that are whole, copied, patched.
     counts: [usize; 3],
+    /// Files that may be patches.
+    patchable: usize,
 }
 
 impl Work<'_> {
@@ -309,6 +322,9 @@ impl Work<'_> {
                 self.leave_out(checksum, size)?;
                 continue;
             }
+            let options = self.compare.options;
+            let patchable = like.is_some_and(|old| options.may_patch(old.size, size));
+            self.patchable += usize::from(patchable);
             jobs.push(Job {
                 checksum,
                 path,
@@ -405,8 +421,7 @@ impl Compare<'_> {
             });
         };
         let (_, before) = self.whole(old.checksum)?;
-        let both = old.size.saturating_add(job.size);
-        let patches = self.options.bsdiff && both <= self.options.max_bsdiff_size;
+        let patches = self.options.may_patch(old.size, job.size);
         let how = encode(&before, &content, patches);
         Ok(Done {
             header,

@@ -101,7 +101,7 @@ impl Table {
         self.generation += 1;
         let generation = self.generation;
         self.entries
-            .retain(|_, e| *e.used.get_mut() + KEPT > generation);
+            .retain(|_, e| e.used.get_mut().saturating_add(KEPT) > generation);
         for (inode, mut entry) in learned {
             *entry.used.get_mut() = generation;
             self.entries.insert(inode, entry);

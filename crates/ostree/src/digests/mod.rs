@@ -91,11 +91,8 @@ impl Digests {
             usable.then_some(before)
         });
         let (seconds, nanos) = version.changed;
-        // No fraction at all: this filesystem counts seconds.
-        synced.is_some_and(|synced| {
-            let changed = u64::try_from(seconds).map(|s| Duration::new(s, nanos));
-            nanos != 0 && changed.is_ok_and(|changed| changed + SETTLED < synced)
-        })
+        let changed = u64::try_from(seconds).map(|s| Duration::new(s, nanos));
+        synced.is_some_and(|synced| changed.is_ok_and(|changed| changed + SETTLED < synced))
     }
 
     /// Remembers the digest of a file that was read.

@@ -80,15 +80,31 @@ impl Staging<'_> {
     }
 }
 
-/// Removes what `ostree` left in an earlier boot, unless somebody holds its lock.
-fn remove_theirs(repo: &Repo, tmp: &Path) -> Result<()> {
-    let (fs, Some(id)) = (repo.fs(), boot_id()) else {
-        return Ok(());
-    };
+impl Repo {
+    /// Removes what writers left that died, and what `ostree` left in this or another boot,
+    /// as that program does when it deploys. With `failing` it ends with that failure and
+    /// leaves what a writer leaves that is cut off, for those who test that.
+    ///
+    /// # Errors
+    /// The disk's; the failure that is wanted.
+    pub fn clear_abandoned(&self, failing: Option<&'static str>) -> Result<()> {
+        let staging = Staging::begin(self)?;
+        if let Some(why) = failing {
+            staging.leave_to_ostree()?;
+            return Err(Error::Wanted(why));
+        }
+        remove_theirs(self, &self.path().join("tmp"), None)
+    }
+}
+
+/// Removes what `ostree` left in a boot other than `this`, unless somebody holds its lock.
+fn remove_theirs(repo: &Repo, tmp: &Path, this: Option<&str>) -> Result<()> {
+    let fs = repo.fs();
+    let ours = this.map(|id| format!("{THEIR_PREFIX}{id}-"));
     for entry in fs.read_dir(tmp).doing("list", tmp)? {
         let name = entry.name.to_string_lossy().into_owned();
         let theirs = name.starts_with(THEIR_PREFIX) && !name.ends_with("-lock");
-        if !theirs || name.starts_with(&format!("{THEIR_PREFIX}{id}-")) {
+        if !theirs || ours.as_ref().is_some_and(|ours| name.starts_with(ours)) {
             continue;
         }
         let lock = tmp.join(format!("{name}-lock"));
@@ -106,7 +122,9 @@ fn remove_theirs(repo: &Repo, tmp: &Path) -> Result<()> {
 /// Removes staging directories whose lock nobody holds.
 pub(super) fn remove_abandoned(repo: &Repo, tmp: &Path) -> Result<()> {
     let fs = repo.fs();
-    remove_theirs(repo, tmp)?;
+    if let Some(id) = boot_id() {
+        remove_theirs(repo, tmp, Some(&id))?;
+    }
     for entry in fs.read_dir(tmp).doing("list", tmp)? {
         let name = entry.name.to_string_lossy().into_owned();
         let Some(dir) = name.strip_suffix(".lock").filter(|d| d.starts_with(PREFIX)) else {

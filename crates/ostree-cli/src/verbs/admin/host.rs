@@ -16,6 +16,7 @@ use sysroot::{
 
 use crate::cx::Cx;
 use crate::fail;
+use crate::verbs::commit;
 
 /// Where the host is: the option, the environment, or this machine.
 pub fn path(cx: &Cx) -> PathBuf {
@@ -113,6 +114,7 @@ fn rehearse_thaw(cx: &mut Cx, host: &Sysroot) -> anyhow::Result<()> {
 /// Checks a version out, puts it in the boot order, and removes what is old.
 pub fn deploy(cx: &mut Cx, host: &Sysroot, wanted: Wanted, keep: Keep) -> anyhow::Result<()> {
     rehearse_thaw(cx, host)?;
+    host.repo().clear_abandoned(commit::test_error())?;
     let merge = wanted.merge.as_ref().map(|d| d.id.clone());
     let request = StageRequest {
         stateroot: wanted.stateroot.clone(),

@@ -65,7 +65,8 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
     writeln!(cx.err, "{} objects in {} parts", made.objects, made.parts)?;
     writeln!(cx.err, "fallback for {} objects", made.fallbacks)?;
     writeln!(cx.err, "rollsum={} objects", made.copied)?;
-    Ok(writeln!(cx.err, "bsdiff={} objects", made.patched)?)
+    // There it is decided before anything is compared.
+    Ok(writeln!(cx.err, "bsdiff={} objects", made.patchable)?)
 }
 
 fn options(cx: &Cx) -> anyhow::Result<DeltaOptions> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use durable::{Batch, Doing};
@@ -46,11 +47,12 @@ impl Staging<'_> {
     fn publish_all(&self, objects: &[ObjectName]) -> Result<()> {
         let mut batch = Batch::new();
         let mut made = false;
+        let alike = self.makes_the_same_directories()?;
         for group in objects.chunk_by(|a, b| first_byte(a) == first_byte(b)) {
             let name = format!("{:02x}", first_byte(&group[0]));
             let (from, to) = (self.dir.join(&name), self.objects_dir().join(&name));
             if self.repo.fs().metadata(&to).is_err() {
-                if self.is_all_of(&name, group)? {
+                if alike && self.is_all_of(&name, group)? {
                     batch.add_dir(from, to);
                     continue;
                 }
@@ -68,8 +70,19 @@ impl Staging<'_> {
         Ok(batch.publish(self.repo.fs(), self.repo.path())?)
     }
 
-    fn objects_dir(&self) -> std::path::PathBuf {
+    fn objects_dir(&self) -> PathBuf {
         self.repo.path().join("objects")
+    }
+
+    /// Whether a directory that was made here is what one would be that is made below
+    /// `objects`: there, a group may have been given to all of them.
+    fn makes_the_same_directories(&self) -> Result<bool> {
+        const SET_GROUP: u32 = 0o2000;
+        let (fs, objects) = (self.repo.fs(), self.objects_dir());
+        let there = fs.metadata(&objects).doing("look at", &objects)?;
+        let here = fs.metadata(&self.dir).doing("look at", &self.dir)?;
+        let given = there.mode & SET_GROUP;
+        Ok(given == here.mode & SET_GROUP && (given == 0 || there.gid == here.gid))
     }
 
     /// Whether a directory here holds these objects and nothing else: an earlier run may

@@ -493,3 +493,25 @@ fn remotes_of_a_deployment() {
     add(&own, "c", "http://c");
     assert!(config().contains("http://c"));
 }
+
+/// Directories of objects belong to the group that `objects` gives them, whether they
+/// were moved there whole or not.
+#[test]
+fn a_group_that_shares_a_repository_gets_its_directories() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    if !is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("repo", RepoMode::Archive);
+    let objects = sandbox.path("repo/objects");
+    chown(&objects, None, Some(44)).unwrap();
+    fs::set_permissions(&objects, PermissionsExt::from_mode(0o2775)).unwrap();
+    let tree = sandbox.tree("tree");
+    commit(&repo, &tree);
+    for dir in fs::read_dir(&objects).unwrap() {
+        let found = dir.unwrap().metadata().unwrap();
+        assert_eq!((found.gid(), found.mode() & 0o7777), (44, 0o2755));
+    }
+}

@@ -53,6 +53,11 @@ enum Task {
     LoaderVsModel,
     /// Let trials on Nix hosts go wrong on virtual machines, row by row (root)
     NixMachines,
+    /// Take over hosts that `ostree admin` made, on virtual machines (root)
+    AdoptMachines {
+        /// Only these rows of `crates/faults/tests/it/adopted`
+        rows: Vec<String>,
+    },
     /// Take power from a real machine's disk at any write of its upgrades, and judge what is left
     CrashReplay {
         /// Points beyond the writes of the EFI system partition
@@ -79,6 +84,7 @@ fn main() -> anyhow::Result<()> {
         Task::BootFailures(options) => boot_failures::run(&options),
         Task::LoaderVsModel => test::loader_vs_model(),
         Task::NixMachines => test::nix_machines(),
+        Task::AdoptMachines { rows } => test::adopt_machines(&rows),
         Task::CrashReplay { points } => test::crash_replay(points),
         Task::Conformance(options) => conformance::run(&options),
     }

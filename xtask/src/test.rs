@@ -103,6 +103,29 @@ pub fn nix_machines() -> anyhow::Result<()> {
     )
 }
 
+/// Hosts of `ostree` that are taken over on machines, of which the tests try one.
+pub fn adopt_machines(rows: &[String]) -> anyhow::Result<()> {
+    packages::require(&[packages::SIGNED])?;
+    cargo("build", &["build", "-p", "backstop"], &[])?;
+    let program = program()?;
+    let rows = match rows {
+        [] => "all".to_owned(),
+        rows => rows.join(" "),
+    };
+    let test = ["test", "-p", "backstop-faults", "--test", "it", "--"];
+    let what = ["adopted", "--nocapture"];
+    let environment = [
+        ("BACKSTOP_ADOPT", rows.as_str()),
+        ("BACKSTOP_REQUIRE_ALL", "1"),
+        ("BACKSTOP_BIN", &program),
+    ];
+    cargo(
+        "hosts that are taken over",
+        &[&test[..], &what].concat(),
+        &environment,
+    )
+}
+
 /// More points of the replay, of which the tests try some.
 pub fn crash_replay(points: usize) -> anyhow::Result<()> {
     cargo("build", &["build", "-p", "backstop"], &[])?;

@@ -172,6 +172,28 @@ impl Disk {
         }
     }
 
+    /// Makes a directory of the EFI system partition.
+    ///
+    /// # Errors
+    /// What `mmd` said.
+    pub fn make_dir_esp(&self, path: &str) -> Result<()> {
+        let mut mmd = Command::new("mmd");
+        mmd.arg("-i").arg(self.esp()).arg(format!("::{path}"));
+        program::run(&mut mmd)?;
+        Ok(())
+    }
+
+    /// The UUID of the EFI system partition's filesystem.
+    ///
+    /// # Errors
+    /// What `blkid` said.
+    pub fn esp_uuid(&self) -> Result<String> {
+        let mut blkid = Command::new("blkid");
+        blkid.args(["-p", "-o", "value", "-s", "UUID", "-O"]);
+        blkid.arg(self.layout.esp.start.to_string());
+        Ok(program::run(blkid.arg(&self.image))?.trim().to_owned())
+    }
+
     /// Removes a file from the EFI system partition.
     ///
     /// # Errors

@@ -134,11 +134,12 @@ impl ImageHost {
     }
 
     /// The deployment of a version that a transaction is about: the one on trial,
-    /// else one just staged, else one in the boot order.
+    /// else one just staged, else one in the boot order, else one that somebody pinned.
     pub(crate) fn find(&self, version: &VersionId) -> Result<Deployment> {
         let checksum = commit(version)?;
         let rank = |deployment: &Deployment| match deployment.standing {
             Standing::Trial => (0, 0),
+            Standing::Unlisted if deployment.origin.is_pinned() => (4, 0),
             Standing::Unlisted => (1, usize::MAX - deployment.id.serial as usize),
             Standing::Good(at) => (2, at),
             Standing::Bad => (3, 0),
@@ -267,13 +268,17 @@ impl ImageHost {
         Ok(())
     }
 
-    /// Removes what an earlier, interrupted staging of the version left.
+    /// Removes what an earlier, interrupted staging of the version left. What somebody
+    /// pinned and what runs may be in no boot order, too, and stays.
     fn remove_leftovers(&self, version: &VersionId) -> Result<()> {
         let checksum = commit(version)?;
         for deployment in self.sysroot.deployments()? {
             let id = &deployment.id;
             if id.checksum == checksum && deployment.standing == Standing::Unlisted {
-                self.sysroot.undeploy(id)?;
+                match self.sysroot.undeploy(id) {
+                    Err(sysroot::Error::InUse { .. }) => {}
+                    done => done?,
+                }
             }
         }
         Ok(())
@@ -376,6 +381,8 @@ impl ImageHost {
     }
 
     fn keep_version(&self, job: Job<'_>, monitor: &dyn Monitor) -> Result<()> {
+        // What is kept would not boot: better the version before, which does.
+        self.sysroot.check_config()?;
         let target = self.target(job.transaction)?;
         let order = match self.previous(&job.transaction.previous) {
             Ok(previous) => self.order(&[&target, &previous], None, job.knowledge)?,

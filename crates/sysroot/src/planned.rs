@@ -77,9 +77,11 @@ impl Sysroot {
             .collect();
         let mut serials: BTreeMap<(String, String), u32> = BTreeMap::new();
         let mut planned = Vec::new();
+        let proven = self.tried().filter(|id| order.good.contains(id));
         for id in order.all() {
             let trial = order.trial.as_ref().is_some_and(|t| t.deployment == *id);
-            let kernel = self.kernel_of(id, listed.get(id), trial)?;
+            let compared = trial || proven.as_ref() == Some(id);
+            let kernel = self.kernel_of(id, listed.get(id), compared)?;
             let key = (id.stateroot.clone(), kernel.bootcsum.clone());
             let next = serials.entry(key).or_default();
             let bootserial = *next;
@@ -131,19 +133,30 @@ impl Sysroot {
         self.fs().metadata(&dir).is_ok() && (installed || kernel::locate(self.fs(), &dir).is_ok())
     }
 
-    /// Keeps the kernel of an entry that is there, or installs it.
+    /// The deployment on trial, unless it is a good one that is tried with other
+    /// arguments. When it becomes good it may have run with a kernel that is damaged on
+    /// the disk: not every boot loader compares digests.
+    fn tried(&self) -> Option<DeploymentId> {
+        // Going back must not depend on this.
+        let published = self.published().ok()?.order;
+        let tried = published.trial?.deployment;
+        (!published.good.contains(&tried)).then_some(tried)
+    }
+
+    /// Keeps the kernel of an entry that is there, or installs it. One that is compared
+    /// with its tree gets what is damaged in `/boot` anew.
     fn kernel_of(
         &self,
         id: &DeploymentId,
         listed: Option<&ListedEntry>,
-        trial: bool,
+        compared: bool,
     ) -> Result<Installed> {
         let dir = self.layout().deployment(id);
         if self.fs().metadata(&dir).is_err() {
             return Err(Error::NoDeployment(id.clone()));
         }
         // A trial's digests come from its tree, not from what /boot holds.
-        if !trial
+        if !compared
             && let Some(entry) = listed
             && let Some(installed) = self.installed(entry)
             && (installed.devicetree.is_some() || !kernel::has_device_tree(self.fs(), &dir))
@@ -152,7 +165,7 @@ impl Sysroot {
         }
         let mut kernel = kernel::find(self.fs(), &dir)?;
         if let Some(entry) = listed
-            && !trial
+            && !compared
         {
             // It keeps the name by which its entry leads to it.
             kernel.bootcsum.clone_from(&entry.bootcsum);

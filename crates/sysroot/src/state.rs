@@ -191,7 +191,13 @@ impl Sysroot {
         let path = self.path().join(&settings.state_sector);
         let fs = self.fs();
         if fs.metadata(&path).is_ok_and(|m| m.size == SIZE as u64) {
-            return Ok(durable::overwrite_in_place(fs, &path, &sector.encode())?);
+            let written = durable::overwrite_in_place(fs, &path, &sector.encode());
+            if let (Err(_), Some(dir)) = (&written, path.parent()) {
+                // Linux tells the next sync of this filesystem of the same failure, which
+                // would be taken for one of all that is synced then.
+                let _ = fs.sync_filesystem(dir);
+            }
+            return Ok(written?);
         }
         let mounted = path.parent().is_some_and(|dir| fs.metadata(dir).is_ok());
         if settings.loader != Loader::None && !mounted {

@@ -77,6 +77,15 @@ pub const DAMAGE: &[Need] = &[
     program("cpio", "cpio"),
 ];
 
+/// For booting as Secure Boot demands.
+pub const SIGNED: &[Need] = &[
+    file("shim-signed", "/usr/lib/shim/shimx64.efi.signed"),
+    file(
+        "grub-efi-amd64-signed",
+        "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+    ),
+];
+
 /// For booting a deployment in a container.
 pub const CONTAINER: &[Need] = &[program("systemd-container", "systemd-nspawn")];
 

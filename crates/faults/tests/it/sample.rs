@@ -1,11 +1,11 @@
-//! Two cases: one in which no attempt can be counted, one with systemd-boot.
+//! Two cases: one with systemd-boot and a disk that fails at one sector, one with GRUB.
 
 use faults::{Hosts, Platform, case, table};
 use testbed::{fixture, packages};
 
 const SAMPLE: [(&str, Platform); 2] = [
-    ("sector-unwritable", Platform::GrubEfi),
-    ("panic", Platform::SystemdBoot),
+    ("sector-unwritable", Platform::SystemdBoot),
+    ("panic", Platform::GrubEfi),
 ];
 
 #[test]

@@ -8,6 +8,8 @@
 
 mod crash_kargs;
 mod crash_upgrade;
+mod pinned;
+mod replaced_config;
 mod sim_machine;
 
 /// A file that nobody lists holds tests that never run.

@@ -24,7 +24,7 @@ const MEMORY: &str = "/host/ostree/backstop";
 pub const EDITED: &str = "etc/added/mine";
 /// A kernel argument with which nothing is healthy.
 pub const BAD_ARG: &str = "bad=1";
-const RELEASES: &str = "/releases";
+pub const RELEASES: &str = "/releases";
 /// More starts than any transaction needs.
 const MOST_BOOTS: usize = 20;
 
@@ -209,7 +209,7 @@ fn only(good: sysroot::DeploymentId) -> BootOrder {
     }
 }
 
-fn write(fs: &SimFs, path: &str, content: &str) {
+pub fn write(fs: &SimFs, path: &str, content: &str) {
     let path = Path::new(path);
     durable::create_dir_all(fs, path.parent().unwrap(), 0o755).unwrap();
     durable::publish_file(fs, path, content.as_bytes(), 0o644).unwrap();
@@ -316,7 +316,7 @@ impl<'a> Simulated<'a> {
         ImageHost::over(Arc::new(self.fs.clone()), Path::new(ROOT), machine).unwrap()
     }
 
-    fn journal(&self) -> Journal {
+    pub fn journal(&self) -> Journal {
         Journal::new(Arc::new(self.fs.clone()), Path::new(MEMORY))
     }
 

@@ -226,6 +226,36 @@ fn kernels_are_shared_and_repaired() {
     assert_eq!(fs::read_to_string(&vmlinuz).unwrap(), "kernel of 1");
 }
 
+/// Not every boot loader compares what it loads: a damaged kernel may come up.
+#[test]
+fn keeping_a_version_mends_its_kernel_and_going_back_does_not_read_it() {
+    for kept in [true, false] {
+        let host = Host::new();
+        let good = host.stage(host.version("1", &[]), None).deployment;
+        host.publish(&[&good], None);
+        let new = host.stage(host.version("2", &[]), Some(&good)).deployment;
+        host.publish(&[&good], Some(&new));
+        let tree = host.tree(&new).join("usr/lib/modules/1.0/vmlinuz");
+        let config = host.sysroot.boot_config().unwrap();
+        let linux = &config.trial().unwrap().entry.linux;
+        let installed = host.root().join(format!("boot{linux}"));
+        for path in [&installed, &tree] {
+            assert_eq!(fs::read_to_string(path).unwrap(), "kernel of 2");
+        }
+        fs::remove_file(&installed).unwrap();
+        write(&installed, "kernel of X");
+        if kept {
+            host.publish(&[&new, &good], None);
+            assert_eq!(fs::read_to_string(&installed).unwrap(), "kernel of 2");
+        } else {
+            // Neither may the version's own disk be in the way.
+            fs::remove_file(&tree).unwrap();
+            host.publish(&[&good], None);
+        }
+        assert_eq!(host.boot(), if kept { new } else { good });
+    }
+}
+
 #[test]
 fn cleaning_up_leaves_what_can_boot() {
     let host = Host::new();

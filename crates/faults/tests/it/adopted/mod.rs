@@ -1,0 +1,156 @@
+//! Machines that `ostree admin` made, taken over while they run.
+//!
+//! One each time; all of them with `BACKSTOP_ADOPT=all`, which is what
+//! `cargo xtask adopt-machines` does.
+
+mod host;
+mod story;
+
+use std::path::Path;
+
+use testbed::versions::Recipe;
+use testbed::{Fixture, fixture, packages};
+
+use host::{FIRST, Grub};
+use story::Story;
+
+/// A machine, and what is done to it.
+struct Row {
+    name: &'static str,
+    grub: Grub,
+    /// Whether the EFI system partition is mounted at `/boot/efi`.
+    esp: bool,
+    /// Where the state sector must come to be.
+    sector: &'static str,
+    tell: fn(&mut Story),
+}
+
+/// Runs with all tests; the others take their time.
+const ALWAYS: &str = "bios";
+
+const ROWS: [Row; 6] = [
+    Row {
+        name: ALWAYS,
+        grub: Grub::Bios,
+        esp: false,
+        sector: "/boot/backstop/state",
+        tell: |story| {
+            story.upgrades("v11", 11);
+            story.is_published_by_nobody();
+            story.is_handed_back();
+        },
+    },
+    Row {
+        name: "efi",
+        grub: Grub::Efi,
+        esp: false,
+        sector: "/boot/backstop/state",
+        tell: |story| {
+            story.upgrades("v11", 11);
+            story.is_rolled_back("v12", 11);
+            story.is_handed_back();
+        },
+    },
+    Row {
+        name: "menu",
+        grub: Grub::Efi,
+        esp: false,
+        sector: "/boot/backstop/state",
+        tell: |story| {
+            story.is_not_confirmed("v13", FIRST);
+            story.is_chosen_by_hand(13, FIRST);
+        },
+    },
+    Row {
+        name: "ostree",
+        grub: Grub::Efi,
+        esp: true,
+        sector: "/boot/efi/backstop/state",
+        tell: |story| {
+            story.is_upgraded_by_ostree("v11", 11);
+            story.upgrades("v13", 13);
+            story.is_handed_back();
+            story.is_upgraded_by_ostree("v11", 11);
+        },
+    },
+    Row {
+        name: "signed",
+        grub: Grub::Signed,
+        esp: true,
+        sector: "/boot/efi/backstop/state",
+        tell: |story| {
+            story.upgrades("v11", 11);
+            story.is_rolled_back("v12", 11);
+        },
+    },
+    Row {
+        name: "secure-boot",
+        grub: Grub::SecureBoot,
+        esp: true,
+        sector: "/boot/efi/backstop/state",
+        tell: |story| {
+            story.upgrades("v11", 11);
+            story.is_rolled_back("v12", 11);
+        },
+    },
+];
+
+/// The rows that are wanted: those that `BACKSTOP_ADOPT` names.
+fn wanted() -> Vec<&'static Row> {
+    let names = std::env::var("BACKSTOP_ADOPT").unwrap_or_else(|_| ALWAYS.into());
+    let named = |row: &&Row| names == "all" || names.split(' ').any(|name| name == row.name);
+    ROWS.iter().filter(named).collect()
+}
+
+#[test]
+fn machines_of_ostree_are_taken_over_and_upgraded() {
+    let rows = wanted();
+    assert!(!rows.is_empty(), "BACKSTOP_ADOPT names no row");
+    let mut needs = vec![
+        packages::ROOT,
+        packages::DISK,
+        packages::MACHINE,
+        packages::DAMAGE,
+        packages::CONFORMANCE,
+    ];
+    let signed = |grub| matches!(grub, Grub::Signed | Grub::SecureBoot);
+    if rows.iter().any(|row| signed(row.grub)) {
+        needs.push(packages::SIGNED);
+    }
+    let mut lacks = packages::missing(&needs);
+    if !packages::is_root() {
+        lacks.push("root");
+    }
+    if !testing::nothing_lacks(&lacks) {
+        return;
+    }
+    let dir = fixture::work_dir().unwrap();
+    let binary = fixture::binary().unwrap();
+    let cache = testbed::cache::Cache::from_env();
+    let at = dir.path().join("fixture");
+    let fixture = Fixture::new(&cache, &at, &binary, &monitor::Silent).unwrap();
+    host::furnish(&fixture);
+    for (number, recipe) in [
+        (11, Recipe::Good),
+        (12, Recipe::OwnInitramfs),
+        (13, Recipe::Good),
+    ] {
+        let branch = format!("v{number}");
+        fixture
+            .add(number, recipe, &branch, &monitor::Silent)
+            .unwrap();
+    }
+    let releases = fixture.repo_disk("releases.img").unwrap();
+    rows.into_iter()
+        .for_each(|row| told(row, &fixture, dir.path(), &releases));
+}
+
+fn told(row: &Row, fixture: &Fixture, dir: &Path, releases: &Path) {
+    let from = std::time::Instant::now();
+    let begun = host::boot(fixture, &dir.join(row.name), (row.grub, row.esp), releases);
+    let mut story = Story::begin(begun, row.grub);
+    story.is_taken_over(row.sector);
+    (row.tell)(&mut story);
+    let took = from.elapsed().as_secs();
+    println!("{:<12} {took:>4} s", row.name);
+}

@@ -109,6 +109,27 @@ impl fmt::Display for Probe {
     }
 }
 
+impl Check {
+    /// How often it is tried again. After a live activation only what was restarted has
+    /// to come back: the built-in look at the route waits half as long as after a boot.
+    pub(crate) fn retries_at(&self, stage: Stage) -> u32 {
+        match (&self.probe, stage) {
+            (Probe::DefaultRoute, Stage::Live) if self.is_built_in() => self.retries / 2,
+            _ => self.retries,
+        }
+    }
+
+    /// Whether a failure that nothing is about to mend ends it before its tries are used
+    /// up: at boot more is still to start, and whoever writes a check means its tries.
+    pub(crate) fn gives_up(&self, stage: Stage) -> bool {
+        stage == Stage::Live && self.is_built_in()
+    }
+
+    fn is_built_in(&self) -> bool {
+        self.origin == Origin::BuiltIn
+    }
+}
+
 /// The checks that come with backstop, with the reason for each as its
 /// description. A file of the same name replaces one; an empty file masks it.
 #[must_use]

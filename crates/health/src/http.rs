@@ -23,7 +23,7 @@ const AUTHORITIES: [&str; 3] = [
 
 /// Asks, and judges the answer. No proxy is used: the host itself is asked.
 pub(crate) fn ask(probe: &HttpProbe, root: &Path, timeout: Duration) -> Ran {
-    let ran = |status, output: String| Ran { status, output };
+    let ran = Ran::new;
     let failed = |why: String| Status::Failed { why };
     let mut answer = match agent(probe, root, timeout).get(&probe.url).call() {
         Ok(answer) => answer,

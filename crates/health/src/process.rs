@@ -20,6 +20,19 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Ran {
     pub status: Status,
     pub output: String,
+    /// Whether it stays so unless somebody does something.
+    pub lasting: bool,
+}
+
+impl Ran {
+    pub fn new(status: Status, output: String) -> Self {
+        let lasting = false;
+        Self {
+            status,
+            output,
+            lasting,
+        }
+    }
 }
 
 /// Runs a program. At the end of `timeout` it is killed with everything it
@@ -36,10 +49,7 @@ pub(crate) fn run(mut command: Command, timeout: Duration) -> Ran {
         Err(e) => {
             let program = command.get_program().to_string_lossy().into_owned();
             let why = format!("cannot start {program}: {e}");
-            return Ran {
-                status: Status::Broken { why },
-                output: String::new(),
-            };
+            return Ran::new(Status::Broken { why }, String::new());
         }
     };
     let out = tail_of(child.stdout.take());
@@ -52,10 +62,7 @@ pub(crate) fn run(mut command: Command, timeout: Duration) -> Ran {
             Status::TimedOut { after_ms }
         }
     };
-    Ran {
-        status,
-        output: text(&collect(&out), &collect(&err)),
-    }
+    Ran::new(status, text(&collect(&out), &collect(&err)))
 }
 
 /// Waits for the end, as long as there is time.

@@ -22,6 +22,8 @@ use crate::{sockets, units};
 const AT_ONCE: usize = 8;
 /// How soon the state of something is looked at again.
 const FIRST_LOOK: Duration = Duration::from_millis(50);
+/// After a live activation, a failure that nothing is about to mend counts after so long.
+const LASTING: Duration = Duration::from_secs(1);
 /// How long systemctl and its like may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -181,8 +183,10 @@ impl Runner {
     ) -> CheckResult {
         let started = Instant::now();
         let (mut ran, mut tries) = self.tries(check, stage, baseline, round, monitor);
+        let mut pause = FIRST_LOOK;
         while watches(check) && ran.status.passed() && round.goes_on() {
-            round.watch(check.interval);
+            round.watch(pause);
+            pause = (pause * 2).min(check.interval);
             (ran, tries) = self.tries(check, stage, baseline, round, monitor);
         }
         CheckResult {
@@ -213,12 +217,15 @@ impl Runner {
             let verdict = judge(check, status, baseline);
             !matches!(verdict, Verdict::Passed | Verdict::FailedBefore)
         };
-        while matters(&ran.status) && tries <= check.retries && !round.is_decided() {
+        let since = Instant::now();
+        let lasts = |ran: &Ran| ran.lasting && check.gives_up(stage) && since.elapsed() >= LASTING;
+        let enough = |ran: &Ran| !matters(&ran.status) || lasts(ran) || round.is_decided();
+        while !enough(&ran) && tries <= check.retries_at(stage) {
             if tries == 1 {
                 monitor.note(&format!("{}: {}; trying again", check.name, ran.status));
             }
             tries += 1;
-            ran = self.probe_again(check, stage, baseline, round, matters);
+            ran = self.probe_again(check, stage, baseline, round, &enough);
         }
         (ran, tries)
     }
@@ -230,14 +237,14 @@ impl Runner {
         stage: Stage,
         baseline: &Baseline,
         round: &Round,
-        matters: impl Fn(&Status) -> bool,
+        enough: &dyn Fn(&Ran) -> bool,
     ) -> Ran {
         let until = Instant::now() + check.interval;
         let mut pause = first_pause(check);
         loop {
             round.pause(pause.min(until.saturating_duration_since(Instant::now())));
             let ran = self.probe(check, stage, baseline);
-            if !matters(&ran.status) || Instant::now() >= until || round.is_decided() {
+            if enough(&ran) || Instant::now() >= until {
                 return ran;
             }
             pause *= 2;
@@ -293,7 +300,7 @@ impl Runner {
         let failed = systemd.then(|| units::failed(PATIENCE).ok()).flatten();
         let listeners = sockets::listeners(Path::new("/proc"), systemd);
         Facts {
-            failed_units: failed.unwrap_or_default(),
+            failed_units: failed.unwrap_or_default().into_keys().collect(),
             listeners: listeners.unwrap_or_default(),
         }
     }
@@ -373,15 +380,20 @@ fn no_new_failed_units(baseline: &Baseline, timeout: Duration) -> Ran {
         Ok(now) => now,
         Err(status) => return silent(status),
     };
-    let new: Vec<_> = now.difference(&baseline.failed_units).cloned().collect();
+    let new: Vec<(String, bool)> = now
+        .into_iter()
+        .filter(|(name, _)| !baseline.failed_units.contains(name))
+        .collect();
+    let again = new.iter().any(|(_, again)| *again);
+    let new: Vec<String> = new.into_iter().map(|(name, _)| name).collect();
     let Some(first) = new.first() else {
         return passed("");
     };
+    let why = format!("failed: {}", new.join(", "));
+    let last_words = units::last_words(first, timeout);
     Ran {
-        status: Status::Failed {
-            why: format!("failed: {}", new.join(", ")),
-        },
-        output: units::last_words(first, timeout),
+        lasting: !again && units::has_job(&new, timeout) == Ok(false),
+        ..Ran::new(Status::Failed { why }, last_words)
     }
 }
 
@@ -437,10 +449,7 @@ fn connect(address: &str, timeout: Duration) -> Result<(), String> {
 }
 
 fn passed(output: &str) -> Ran {
-    Ran {
-        status: Status::Passed,
-        output: output.to_owned(),
-    }
+    Ran::new(Status::Passed, output.to_owned())
 }
 
 fn broken(error: &std::io::Error) -> Ran {
@@ -450,8 +459,7 @@ fn broken(error: &std::io::Error) -> Ran {
 }
 
 fn silent(status: Status) -> Ran {
-    let output = String::new();
-    Ran { status, output }
+    Ran::new(status, String::new())
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,6 +1,6 @@
 //! What systemd says of its units, by way of `systemctl`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -13,15 +13,35 @@ pub(crate) fn systemd_runs() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
+/// Units, and whether systemd starts each again by itself.
+pub(crate) type Failing = BTreeMap<String, bool>;
+
 /// The units that have failed, or fail again and again; backstop's own are left out:
 /// `backstop-health.service` fails because checks do, and is none of the reasons.
-pub(crate) fn failed(timeout: Duration) -> Result<BTreeSet<String>, Status> {
-    let mut command = Command::new("systemctl");
-    command.args(["list-units", "--all", "--full", "--plain", "--no-legend"]);
-    command.args(["--no-pager", "--state=failed,auto-restart"]);
+pub(crate) fn failed(timeout: Duration) -> Result<Failing, Status> {
+    let mut list = Command::new("systemctl");
+    list.args(["list-units", "--all", "--full", "--plain", "--no-legend"]);
+    list.args(["--no-pager", "--state=failed,auto-restart"]);
+    Ok(failing(&ask(list, timeout)?))
+}
+
+/// Whether one of them is about to be started, by a job that waits.
+pub(crate) fn has_job(units: &[String], timeout: Duration) -> Result<bool, Status> {
+    let mut list = Command::new("systemctl");
+    list.args(["list-jobs", "--full", "--plain", "--no-legend"]);
+    list.arg("--no-pager");
+    let jobs = ask(list, timeout)?;
+    let mut of = jobs
+        .lines()
+        .filter_map(|line| line.split_ascii_whitespace().nth(1));
+    Ok(of.any(|unit| units.iter().any(|one| one == unit)))
+}
+
+/// What systemctl answers.
+fn ask(command: Command, timeout: Duration) -> Result<String, Status> {
     let ran = process::run(command, timeout);
     match ran.status {
-        Status::Passed => Ok(names(&ran.output)),
+        Status::Passed => Ok(ran.output),
         Status::Failed { why } => Err(Status::Broken {
             why: format!("systemctl {why}: {}", ran.output),
         }),
@@ -29,12 +49,17 @@ pub(crate) fn failed(timeout: Duration) -> Result<BTreeSet<String>, Status> {
     }
 }
 
-/// The first column, without our own.
-fn names(list: &str) -> BTreeSet<String> {
-    let name = |line: &str| line.split_ascii_whitespace().next().map(str::to_owned);
-    let names = list.lines().filter_map(name);
-    names
-        .filter(|name| !name.starts_with("backstop-"))
+/// The units of a list, without our own.
+fn failing(list: &str) -> Failing {
+    let unit = |line: &str| {
+        let mut columns = line.split_ascii_whitespace();
+        let name = columns.next()?.to_owned();
+        // What restarts it waits in a state that is none of failure.
+        Some((name, columns.nth(1) != Some("failed")))
+    };
+    let units = list.lines().filter_map(unit);
+    units
+        .filter(|(name, _)| !name.starts_with("backstop-"))
         .collect()
 }
 
@@ -73,7 +98,12 @@ mod tests {
     #[test]
     fn our_own_units_are_no_reason() {
         let list = "backstop-health.service loaded failed failed Checks\n\
-            ssh.service loaded failed failed OpenBSD Secure Shell server\n";
-        assert_eq!(names(list), ["ssh.service".to_owned()].into());
+            ssh.service loaded failed failed OpenBSD Secure Shell server\n\
+            app.service loaded activating auto-restart The application\n";
+        let wanted = [("ssh.service", false), ("app.service", true)];
+        assert_eq!(
+            failing(list),
+            wanted.map(|(name, again)| (name.to_owned(), again)).into()
+        );
     }
 }

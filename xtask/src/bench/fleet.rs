@@ -38,6 +38,9 @@ pub struct Fleet {
     /// How often a service is broken in each way; none: downtime is not measured
     #[arg(long, default_value_t = 3)]
     breaks: usize,
+    /// Only the ways with this in their name
+    #[arg(long, default_value = "", hide_default_value = true)]
+    only: String,
     /// How many KiB each version brings that no other has
     #[arg(long, default_value_t = 512)]
     payload: u32,
@@ -90,7 +93,8 @@ pub fn run(options: &Fleet) -> anyhow::Result<()> {
     })?;
     if options.breaks > 0 {
         let fleet = &stage.programs;
-        downtime::run(&stage.site, fleet, options.breaks, &mut report)?;
+        let ways = downtime::ways(&options.only);
+        downtime::run(&stage.site, fleet, &ways, options.breaks, &mut report)?;
     }
     writeln!(report, "\nLoad at the end: {}.", super::load())?;
     println!("\n{report}");

@@ -27,7 +27,7 @@ fn tried(stage: &Stage, name: &str, faults: &[Fault], options: &str) -> (Actor, 
 }
 
 /// It ends with this code, and the host is as before.
-fn ends(stage: &Stage, name: &str, faults: &[Fault], options: &str, expected: i32) {
+fn ended(stage: &Stage, name: &str, faults: &[Fault], options: &str, expected: i32) -> Actor {
     let (host, code, _) = tried(stage, name, faults, options);
     assert_eq!(code, expected, "{name}\n{}", host.testimony());
     assert!(["rolled-back", "rejected"].contains(&host.wait_for_ending(1).end.as_str()));
@@ -39,6 +39,22 @@ fn ends(stage: &Stage, name: &str, faults: &[Fault], options: &str, expected: i3
         "",
         "{name}: nothing is left to be done"
     );
+    host
+}
+
+/// How often the failed units were looked for until they counted.
+fn looks_at_units(host: &Actor) -> u64 {
+    let (_, journal) = host.tries("backstop --json follow 1");
+    let records = journal.lines().filter_map(|l| serde_json::from_str(l).ok());
+    let results = records.flat_map(|record: serde_json::Value| {
+        let results = record["report"]["results"].as_array();
+        results.cloned().unwrap_or_default()
+    });
+    let of_units = |r: &serde_json::Value| r["name"] == "failed-units" && r["verdict"] == "counts";
+    let mut tries = results.filter(of_units).filter_map(|r| r["tries"].as_u64());
+    tries
+        .next()
+        .unwrap_or_else(|| panic!("no such check: {journal}"))
 }
 
 #[test]
@@ -47,11 +63,16 @@ fn activations_that_go_wrong() {
         return;
     };
     let (wait, short) = ("--wait", "--wait --check-deadline 8s");
-    let ends = |name, fault, options, code| ends(&stage, name, &[fault], options, code);
+    let ends = |name, fault, options, code| drop(ended(&stage, name, &[fault], options, code));
+    // Nothing is about to start it: its service is away for no longer than it must be.
+    let fails = || {
+        let host = ended(&stage, "unit", &[Fault::UnitFails], wait, UNITS);
+        assert!(looks_at_units(&host) <= 2, "{}", host.testimony());
+    };
     crate::together(&[
         &|| ends("hangs-early", Fault::Hangs(Within::Activate), short, HUNG),
         &|| ends("hangs-late", Fault::Hangs(Within::Units), short, HUNG),
-        &|| ends("unit", Fault::UnitFails, wait, UNITS),
+        &fails,
         &|| ends("script", Fault::ActivateFails, wait, SCRIPT),
     ]);
     crate::together(&[

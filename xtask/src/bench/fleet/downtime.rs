@@ -19,7 +19,7 @@ const BACK: Duration = Duration::from_secs(60);
 const SETTINGS: &str = "confirm_timeout = '30s'\n";
 
 /// A way in which a version breaks a service.
-struct Break {
+pub struct Break {
     name: &'static str,
     version: fn(Toplevel) -> Toplevel,
     /// What backstop is told of the service.
@@ -72,10 +72,16 @@ struct Came {
     status: Option<i32>,
 }
 
+/// Those with this in their name.
+pub fn ways(only: &str) -> Vec<&'static Break> {
+    BREAKS.iter().filter(|b| b.name.contains(only)).collect()
+}
+
 /// Measures, and adds a table to the report.
 pub fn run(
     site: &Site,
     programs: &Programs,
+    ways: &[&Break],
     times: usize,
     report: &mut String,
 ) -> anyhow::Result<()> {
@@ -85,7 +91,7 @@ pub fn run(
         .filter(|d| matches!(d, Deployer::Backstop | Deployer::DeployRs))
         .collect();
     head(report, times, &who)?;
-    for (number, kind) in BREAKS.iter().enumerate() {
+    for (number, kind) in ways.iter().copied().enumerate() {
         println!("{}", kind.name);
         let mut rows = vec![Vec::new(); who.len()];
         for time in 0..times {

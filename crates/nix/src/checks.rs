@@ -111,7 +111,7 @@ impl NixHost {
         let target = self.path(transaction.target())?;
         let live = transaction.request.kind == TrialKind::Live;
         if !live {
-            self.loader()?;
+            self.loader()?.can_boot_once()?;
         }
         let started = Instant::now();
         let previous = self.path(&transaction.previous)?;
@@ -125,7 +125,7 @@ impl NixHost {
         let reject = transaction.request.if_refused == engine::IfRefused::Reject;
         if let Some((action, switched)) = refused.as_ref()
             && !reject
-            && self.loader().is_err()
+            && self.loader().and_then(|l| l.can_boot_once()).is_err()
         {
             // Neither live nor by a boot.
             return Err(switched.clone().failed(&target, *action));

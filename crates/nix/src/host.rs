@@ -304,6 +304,7 @@ impl NixHost {
         let target = self.path(transaction.target())?;
         let previous = self.path(&transaction.previous)?;
         let loader = self.loader()?;
+        loader.can_boot_once()?;
         let default = activation.default_before.clone().unwrap_or(previous);
         let profile = self.profile();
         if activation.default_before.is_none() {
@@ -361,8 +362,15 @@ impl NixHost {
         self.profile().set(&target)?;
         let limit = Self::share(transaction.request.effect_deadline);
         self.configure_loader(&target, limit, &mut activation)?;
-        if activation.boots {
-            self.loader()?.boot_default()?;
+        match self.loader() {
+            Ok(loader) => {
+                loader.settle_default(&target)?;
+                if activation.boots {
+                    loader.boot_default()?;
+                }
+            }
+            Err(e) if activation.boots => return Err(e),
+            Err(_) => {}
         }
         self.roots().add(&previous)?;
         self.roots().keep_only(&[&target, &previous])

@@ -283,6 +283,10 @@ fn a_boot_trial_waits_and_can_be_stopped() {
     let grub = host.root().join("boot/grub");
     std::fs::create_dir_all(&grub).unwrap();
     std::fs::write(grub.join("grub.cfg"), "# nothing yet\n").unwrap();
+    let said = host.backstop(&["nix", "boot", &refuses], 3);
+    assert!(said.contains("does not look at next_entry"), "{said}");
+    let head = "set default=\"${next_entry}\"\nsave_env next_entry\n";
+    std::fs::write(grub.join("grub.cfg"), head).unwrap();
     // A live trial that is refused is staged: the default stays, and GRUB is told to
     // boot the version once.
     let said = host.backstop(&["switch", &refuses], 7);

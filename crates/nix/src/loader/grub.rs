@@ -4,14 +4,12 @@ use std::path::{Path, PathBuf};
 
 use durable::Fs;
 
-use super::grubenv::Grubenv;
-use super::version_in;
+use super::grubenv::{self, Grubenv};
+use super::menu::{Menu, NEXT, SAVED};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::store::StorePath;
 
-/// The variable that GRUB's configuration takes for one boot.
-const NEXT: &str = "next_entry";
 /// A configuration is no longer.
 const LONGEST: u64 = 8 << 20;
 
@@ -20,17 +18,8 @@ const LONGEST: u64 = 8 << 20;
 pub(crate) struct Grub<'a> {
     fs: &'a dyn Fs,
     layout: &'a Layout,
-    config: String,
+    menu: Menu,
     block: PathBuf,
-}
-
-/// An entry of the menu.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
-    /// How it is named to GRUB: `Submenu>Title`.
-    name: String,
-    /// What it boots.
-    version: Option<StorePath>,
 }
 
 impl<'a> Grub<'a> {
@@ -43,35 +32,25 @@ impl<'a> Grub<'a> {
             Err(e) if e.source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e.into()),
         };
-        let config = String::from_utf8_lossy(&bytes).into_owned();
-        let block = dir.join("grubenv");
         Ok(Some(Self {
             fs,
             layout,
-            config,
-            block,
+            menu: Menu::parse(layout, &String::from_utf8_lossy(&bytes)),
+            block: dir.join("grubenv"),
         }))
     }
 
     pub fn boot_once(&self, version: &StorePath) -> Result<()> {
-        if !self.config.contains(NEXT) {
-            let why = "GRUB's configuration does not look at next_entry".to_owned();
-            return Err(Error::NoBootOnce(why));
-        }
-        if let Some(why) = self.cannot_write() {
-            return Err(Error::NoBootOnce(why));
-        }
-        let entries = entries(self.layout, &self.config);
-        let of_version = |e: &&Entry| e.version.as_ref() == Some(version);
-        let entry = entries.iter().find(of_version).ok_or_else(|| {
+        self.can_boot_once()?;
+        let entry = self.menu.entry_of(version).ok_or_else(|| {
             Error::NoBootOnce(format!("GRUB's configuration has no entry of {version}"))
         })?;
-        self.write(Some(&entry.name))
+        self.write(NEXT, Some(&entry.name))
     }
 
     pub fn boot_default(&self) -> Result<()> {
         if self.is_armed()? {
-            self.write(None)?;
+            self.write(NEXT, None)?;
         }
         Ok(())
     }
@@ -80,9 +59,32 @@ impl<'a> Grub<'a> {
         Ok(self.read()?.is_some_and(|env| env.get(NEXT).is_some()))
     }
 
+    /// Refuses where a version would be booted more than once.
+    pub fn can_boot_once(&self) -> Result<()> {
+        let again = self.menu.boots_again().map(str::to_owned);
+        match again.or_else(|| self.cannot_write()) {
+            Some(why) => Err(Error::NoBootOnce(why)),
+            None => Ok(()),
+        }
+    }
+
     pub fn default(&self) -> Result<Option<StorePath>> {
-        let entries = entries(self.layout, &self.config);
-        Ok(entries.into_iter().next().and_then(|entry| entry.version))
+        let env = self.read()?.unwrap_or_default();
+        let entry = self.menu.default(env.get(SAVED));
+        Ok(entry.and_then(|entry| entry.version.clone()))
+    }
+
+    /// Where the default is what was booted last, a new configuration alone does not
+    /// change it: another generation may have been chosen by hand.
+    pub fn settle_default(&self, version: &StorePath) -> Result<()> {
+        let entry = self.menu.entry_of(version);
+        let entry = entry.filter(|_| self.menu.saves_default());
+        match entry {
+            Some(entry) if self.default()?.as_ref() != Some(version) => {
+                self.write(SAVED, Some(&entry.name))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn read(&self) -> Result<Option<Grubenv>> {
@@ -93,11 +95,13 @@ impl<'a> Grub<'a> {
         }
     }
 
-    /// Writes the block in its place, since GRUB knows it by its sectors.
-    fn write(&self, next: Option<&str>) -> Result<()> {
-        let there = self.fs.metadata(&self.block).is_ok();
+    /// Writes the block in its place where there is one, since GRUB knows it by its
+    /// sectors.
+    fn write(&self, name: &str, value: Option<&str>) -> Result<()> {
+        let block = self.fs.metadata(&self.block);
+        let there = block.is_ok_and(|found| found.size == grubenv::LENGTH as u64);
         let mut env = self.read()?.unwrap_or_default();
-        env.set(NEXT, next);
+        env.set(name, value);
         let bytes = env.to_bytes().ok_or_else(|| {
             let path = self.block.display();
             Error::NoBootOnce(format!("{path} is too full for another variable"))
@@ -121,67 +125,42 @@ impl<'a> Grub<'a> {
             return None;
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-        cannot_write_on(&mounts, &self.block)
+        cannot_write_on(&mounts, &self.block, is_made_of_others)
     }
+}
+
+/// Whether the kernel makes a block device, by its numbers, out of others: LVM, RAID,
+/// encryption. What it was mounted by does not tell: it may be `/dev/disk/by-uuid/…`.
+fn is_made_of_others(numbers: &str) -> bool {
+    let device = std::fs::canonicalize(Path::new("/sys/dev/block").join(numbers));
+    device.is_ok_and(|path| path.to_string_lossy().contains("/virtual/block/"))
 }
 
 /// Whether GRUB can write on the filesystem of `path`, by `/proc/self/mountinfo`:
 /// only on a plain one, on a plain partition.
-fn cannot_write_on(mounts: &str, path: &Path) -> Option<String> {
+fn cannot_write_on(mounts: &str, path: &Path, layered: impl Fn(&str) -> bool) -> Option<String> {
     let mount = |line: &str| {
         let (before, after) = line.split_once(" - ")?;
-        let point = PathBuf::from(before.split(' ').nth(4)?);
+        let before: Vec<&str> = before.split(' ').collect();
+        let point = PathBuf::from(before.get(4)?);
+        let numbers = (*before.get(2)?).to_owned();
         let mut after = after.split(' ');
         let (kind, device) = (after.next()?.to_owned(), after.next()?.to_owned());
-        path.starts_with(&point).then_some((point, kind, device))
+        // What is mounted when somebody looks.
+        let counts = kind != "autofs" && path.starts_with(&point);
+        counts.then_some((point, numbers, kind, device))
     };
     let all = mounts.lines().filter_map(mount);
-    let (_, kind, device) = all.max_by_key(|(point, ..)| point.components().count())?;
+    let (_, numbers, kind, device) = all.max_by_key(|(point, ..)| point.components().count())?;
     if !["ext2", "ext3", "ext4", "vfat", "xfs"].contains(&kind.as_str()) {
         return Some(format!(
             "GRUB cannot write on the {kind} that holds grubenv"
         ));
     }
-    let layered = device.starts_with("/dev/mapper/") || device.starts_with("/dev/md");
-    layered.then(|| format!("GRUB cannot write on {device}, which holds grubenv"))
-}
-
-/// The entries of a configuration, in their order.
-fn entries(layout: &Layout, config: &str) -> Vec<Entry> {
-    let mut found: Vec<Entry> = Vec::new();
-    let mut submenus: Vec<Option<String>> = Vec::new();
-    for line in config.lines().map(str::trim) {
-        let opens = line.ends_with('{');
-        let closes = line == "}";
-        if let Some(title) = titled(line, "submenu") {
-            submenus.push(Some(title));
-        } else if let Some(title) = titled(line, "menuentry") {
-            let path = submenus.iter().flatten().cloned().chain([title]);
-            found.push(Entry {
-                name: path.collect::<Vec<_>>().join(">"),
-                version: None,
-            });
-            submenus.push(None);
-        } else if opens {
-            submenus.push(None);
-        } else if closes {
-            submenus.pop();
-        } else if line.starts_with("linux")
-            && let Some(entry) = found.last_mut()
-        {
-            entry.version = entry.version.take().or_else(|| version_in(layout, line));
-        }
-    }
-    found
-}
-
-/// The title in `menuentry "Title" …`; GRUB separates titles by `>`, so one in a
-/// title is written twice.
-fn titled(line: &str, word: &str) -> Option<String> {
-    let rest = line.strip_prefix(word)?.trim_start();
-    let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-    let title = rest[1..].split(quote).next()?;
-    Some(title.replace('>', ">>"))
+    let named = device.starts_with("/dev/mapper/") || device.starts_with("/dev/md");
+    (named || layered(&numbers)).then(|| {
+        format!("GRUB cannot write on {device}, which holds grubenv: it is no plain partition")
+    })
 }
 
 #[cfg(test)]
@@ -192,8 +171,8 @@ mod tests {
     const OLD: &str = "00000000000000000000000000000000-nixos-system-a";
     const NEW: &str = "11111111111111111111111111111111-nixos-system-a";
 
-    /// What NixOS writes, in short.
-    fn config(store: &Path) -> String {
+    /// What NixOS writes, in short; what it boots by default may be what it booted last.
+    fn config(store: &Path, default: &str) -> String {
         let entry = |title: &str, name: &str| {
             let init = store.join(name).join("init");
             format!(
@@ -203,7 +182,9 @@ mod tests {
             )
         };
         format!(
-            "if [ \"${{next_entry}}\" ]; then\n  set default=\"${{next_entry}}\"\nfi\n{}\
+            "if [ \"${{next_entry}}\" ]; then\n  set default=\"${{next_entry}}\"\n  \
+             set next_entry=\n  save_env next_entry\n  set boot_once=true\nelse\n  \
+             set default={default}\nfi\n{}\
              submenu \"NixOS - All configurations\" --class submenu {{\n{}{}}}\n",
             entry("NixOS", OLD),
             entry("NixOS - Configuration 2 (2026 - 24>05)", NEW),
@@ -211,19 +192,25 @@ mod tests {
         )
     }
 
+    fn grub<'a>(layout: &'a Layout, default: &str) -> Grub<'a> {
+        let dir = layout.boot().join("grub");
+        std::fs::create_dir_all(&dir).unwrap();
+        let text = config(&layout.store(), default);
+        durable::publish_file(&RealFs, &dir.join("grub.cfg"), text.as_bytes(), 0o644).unwrap();
+        Grub::find(&RealFs, layout).unwrap().unwrap()
+    }
+
+    fn path(layout: &Layout, name: &str) -> StorePath {
+        StorePath::parse(layout, &layout.store().join(name).to_string_lossy()).unwrap()
+    }
+
     #[test]
     fn a_version_is_booted_once() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(dir.path());
-        let grub_dir = layout.boot().join("grub");
-        std::fs::create_dir_all(&grub_dir).unwrap();
         assert!(Grub::find(&RealFs, &layout).unwrap().is_none());
-        let text = config(&layout.store());
-        durable::publish_file(&RealFs, &grub_dir.join("grub.cfg"), text.as_bytes(), 0o644).unwrap();
-        let grub = Grub::find(&RealFs, &layout).unwrap().unwrap();
-        let path = |name: &str| {
-            StorePath::parse(&layout, &layout.store().join(name).to_string_lossy()).unwrap()
-        };
+        let grub = grub(&layout, "0");
+        let path = |name: &str| path(&layout, name);
         assert_eq!(grub.default().unwrap(), Some(path(OLD)));
         assert!(!grub.is_armed().unwrap());
         grub.boot_once(&path(NEW)).unwrap();
@@ -238,23 +225,67 @@ mod tests {
     }
 
     #[test]
+    fn a_kept_version_boots_where_another_was_chosen_by_hand() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        let grub = grub(&layout, "\"${saved_entry}\"");
+        let (old, new) = (path(&layout, OLD), path(&layout, NEW));
+        // The first entry counts as chosen: nothing is written.
+        grub.settle_default(&old).unwrap();
+        assert!(grub.read().unwrap().is_none());
+        let by_hand = "NixOS - All configurations>NixOS - Configuration 2 (2026 - 24>>05)";
+        grub.write(SAVED, Some(by_hand)).unwrap();
+        assert_eq!(grub.default().unwrap(), Some(new));
+        grub.settle_default(&old).unwrap();
+        assert_eq!(grub.default().unwrap(), Some(old));
+        let env = grub.read().unwrap().unwrap();
+        assert_eq!(env.get(SAVED), Some("NixOS"));
+    }
+
+    #[test]
+    fn a_block_of_another_length_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        let grub = grub(&layout, "0");
+        durable::publish_file(&RealFs, &grub.block, b"torn", 0o600).unwrap();
+        assert!(!grub.is_armed().unwrap());
+        grub.boot_once(&path(&layout, NEW)).unwrap();
+        assert!(grub.is_armed().unwrap());
+    }
+
+    #[test]
     fn grub_writes_on_plain_filesystems_only() {
         let line = |point: &str, kind: &str, device: &str| {
-            format!("29 1 254:1 / {point} rw,relatime shared:1 - {kind} {device} rw\n")
+            let numbers = if device.contains("uuid") {
+                "253:0"
+            } else {
+                "254:1"
+            };
+            format!("29 1 {numbers} / {point} rw,relatime shared:1 - {kind} {device} rw\n")
         };
         let path = Path::new("/boot/grub/grubenv");
         let table = [
             (vec![line("/", "ext4", "/dev/vda1")], true),
             (vec![line("/", "btrfs", "/dev/vda1")], false),
             (vec![line("/", "ext4", "/dev/mapper/root")], false),
+            // LVM, by a name that does not tell.
+            (vec![line("/", "ext4", "/dev/disk/by-uuid/12")], false),
             (
                 vec![line("/", "zfs", "tank"), line("/boot", "vfat", "/dev/sda1")],
+                true,
+            ),
+            (
+                vec![
+                    line("/", "ext4", "/dev/vda1"),
+                    line("/boot", "autofs", "systemd-1"),
+                ],
                 true,
             ),
         ];
         for (mounts, can) in table {
             let mounts = mounts.concat();
-            assert_eq!(cannot_write_on(&mounts, path).is_none(), can, "{mounts}");
+            let why = cannot_write_on(&mounts, path, |numbers| numbers == "253:0");
+            assert_eq!(why.is_none(), can, "{mounts}");
         }
     }
 }

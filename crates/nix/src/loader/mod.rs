@@ -10,7 +10,10 @@
 //! | GRUB | `next_entry` in `grubenv` | GRUB's `save_env`, before it starts the kernel |
 
 mod grub;
+#[cfg(test)]
+mod grub_emu;
 mod grubenv;
+mod menu;
 mod systemd_boot;
 
 use std::path::Path;
@@ -59,6 +62,14 @@ impl<'a> Loader<'a> {
         }
     }
 
+    /// Refuses where a version that is booted once could be booted again.
+    pub fn can_boot_once(&self) -> Result<()> {
+        match self {
+            Self::SystemdBoot(_) => Ok(()),
+            Self::Grub(loader) => loader.can_boot_once(),
+        }
+    }
+
     /// Lets the next start boot a version that the loader has an entry of.
     pub fn boot_once(&self, version: &StorePath) -> Result<()> {
         match self {
@@ -80,6 +91,15 @@ impl<'a> Loader<'a> {
         match self {
             Self::SystemdBoot(loader) => Ok(loader.is_armed()),
             Self::Grub(loader) => loader.is_armed(),
+        }
+    }
+
+    /// Makes sure that a version boots by default that the loader was just configured
+    /// for.
+    pub fn settle_default(&self, version: &StorePath) -> Result<()> {
+        match self {
+            Self::SystemdBoot(_) => Ok(()),
+            Self::Grub(loader) => loader.settle_default(version),
         }
     }
 

@@ -13,6 +13,8 @@ use crate::store::StorePath;
 /// The variable, as the kernel shows it.
 const ONE_SHOT: &str =
     "sys/firmware/efi/efivars/LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+/// What is there when UEFI started the system.
+const EFI: &str = "sys/firmware/efi";
 /// Where its configuration may be, below the root.
 const CONFIGS: [&str; 3] = [
     "boot/loader/loader.conf",
@@ -38,8 +40,12 @@ struct Entry {
 }
 
 impl<'a> SystemdBoot<'a> {
-    /// systemd-boot, if its configuration is on the ESP.
+    /// systemd-boot, if its configuration is on the ESP, and UEFI started this system:
+    /// it may be left from before GRUB.
     pub fn find(layout: &'a Layout, limit: Duration) -> Option<Self> {
+        if layout.is_running_system() && !layout.root().join(EFI).is_dir() {
+            return None;
+        }
         let there = |path: &&&str| layout.root().join(path).is_file();
         CONFIGS.iter().find(there)?;
         Some(Self { layout, limit })

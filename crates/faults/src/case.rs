@@ -205,7 +205,7 @@ pub const CASES: &[Case] = &[
         on: &[Platform::GrubEfi],
         ..damaged(
             "kernel-flipped-unseen",
-            "the same, and a GRUB that cannot check digests",
+            "16 bytes of the kernel flipped, and a GRUB that cannot check digests",
             Damage::FlippedUnseen,
             "",
             2,

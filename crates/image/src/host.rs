@@ -434,7 +434,10 @@ impl ImageHost {
         }
         let bad = target.as_ref().filter(|id| **id != previous);
         let order = self.order(&[&previous], bad, job.knowledge)?;
-        self.publish_put_back(&order, (job.transaction, &previous), monitor)?;
+        // Of a host that was handed back while a version was ready nothing was published.
+        if self.sysroot.is_taken_over()? {
+            self.publish_put_back(&order, (job.transaction, &previous), monitor)?;
+        }
         if job.transaction.request.kind == TrialKind::Live && target.is_some() {
             let live = self.live(job.transaction)?;
             for path in live.revert(&self.sysroot, &mut *self.machine)? {

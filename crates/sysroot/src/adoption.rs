@@ -249,13 +249,21 @@ impl Sysroot {
         Ok(durable::remove_tree(fs, kept)?)
     }
 
+    /// Whether the boot loader goes by what backstop publishes, or there is none.
+    ///
+    /// # Errors
+    /// The repository's settings cannot be read.
+    pub fn is_taken_over(&self) -> Result<bool> {
+        if self.fs().metadata(&self.layout().boot_settings()).is_ok() {
+            return Ok(true);
+        }
+        Ok(self.grub_configs().is_empty() && !self.has_bootloader()?)
+    }
+
     /// Refuses a host whose boot loader goes by something else than what backstop
     /// publishes: it would not boot any more.
     pub(crate) fn check_taken_over(&self) -> Result<()> {
-        if self.fs().metadata(&self.layout().boot_settings()).is_ok() {
-            return Ok(());
-        }
-        match self.grub_configs().is_empty() && !self.has_bootloader()? {
+        match self.is_taken_over()? {
             true => Ok(()),
             false => Err(Error::Order(
                 "the boot loader goes by what ostree publishes here: take the host over first, \
@@ -302,12 +310,14 @@ impl Sysroot {
         Ok(None)
     }
 
-    /// Refuses to try a version where GRUB's configuration was written over: neither the
-    /// trial nor what is kept of it would boot.
+    /// Refuses to try a version where the boot loader does not go by what backstop
+    /// publishes, because the host was not taken over or GRUB's configuration was written
+    /// over: neither the trial nor what is kept of it would boot.
     ///
     /// # Errors
     /// That, with what to do; or the disk's.
     pub fn check_config(&self) -> Result<()> {
+        self.check_taken_over()?;
         match self.replaced_config()? {
             None => Ok(()),
             Some(path) => Err(Error::Invalid {

@@ -31,6 +31,8 @@ pub(crate) struct Esp<'a> {
     layout: &'a Layout,
     /// Where it is mounted.
     root: PathBuf,
+    /// Where the state sector is on it.
+    state: PathBuf,
 }
 
 impl<'a> Esp<'a> {
@@ -45,12 +47,32 @@ impl<'a> Esp<'a> {
             fs,
             layout,
             root: root.to_owned(),
+            state: state_sector.to_owned(),
         })
+    }
+
+    /// Whether it is mounted: in an empty mount point there is no place for the sector.
+    pub fn is_mounted(&self) -> bool {
+        let dir = self.state.parent().unwrap_or(&self.root);
+        self.fs.metadata(dir).is_ok()
+    }
+
+    /// Refuses to write into a mount point, where no boot loader will ever look.
+    fn check_mounted(&self) -> Result<()> {
+        match self.is_mounted() {
+            true => Ok(()),
+            false => Err(Error::Invalid {
+                path: self.root.clone(),
+                why: "the EFI system partition, which systemd-boot goes by, is not mounted there"
+                    .to_owned(),
+            }),
+        }
     }
 
     /// Writes what a configuration needs. Nothing refers to it yet; what is not needed,
     /// here or by `current`, goes first, to make room.
     pub fn write(&self, config: &BootConfig, current: Option<&BootConfig>) -> Result<()> {
+        self.check_mounted()?;
         self.remove_others(config, current)?;
         self.add(config)
     }
@@ -156,7 +178,7 @@ impl<'a> Esp<'a> {
     }
 
     /// Whether the configuration's first entry is the default already.
-    fn is_default(&self, config: ConfigId) -> bool {
+    pub fn is_default(&self, config: ConfigId) -> bool {
         let path = self.root.join(systemd_boot::CONFIG_PATH);
         let limit = 2 * systemd_boot::CONFIG_SIZE as u64;
         let there = durable::read_bounded(self.fs, &path, limit);
@@ -166,6 +188,7 @@ impl<'a> Esp<'a> {
     /// Makes sure that the default is the one which counts in `/boot`: who published
     /// last may have died in between. Files that somebody deleted come back.
     pub fn settle(&self, config: &BootConfig) -> Result<()> {
+        self.check_mounted()?;
         let entries = self.root.join(systemd_boot::ENTRIES_DIR);
         let there = |file: &EntryFile| self.fs.metadata(&entries.join(&file.name)).is_ok();
         let whole = systemd_boot::entry_files(config).iter().all(there)

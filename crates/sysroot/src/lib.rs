@@ -19,6 +19,7 @@ mod entries;
 mod error;
 mod esp;
 pub mod etc;
+mod follower;
 mod kernel;
 mod keyfile;
 mod layout;

@@ -62,14 +62,17 @@ impl Sysroot {
         let _lock = self.lock()?;
         self.check_attempts(order)?;
         let order = &self.without_unbootable(order, monitor)?;
+        let mut follower = self.follower(order, kargs.is_some(), monitor)?;
         if kargs.is_none()
             && let Some(config) = self.stands(order)
         {
             self.reach_disk()?;
-            self.settle_switch()?;
+            self.settle_boot()?;
+            follower.settle_again()?;
             return Ok(config);
         }
-        self.settle_switch()?;
+        self.settle_boot()?;
+        follower.settle()?;
         let version = self.boot_version()?.map_or(1, |v| v ^ 1);
         step(monitor, 0);
         let planned = self.plan_entries(order, version, kargs)?;
@@ -86,9 +89,7 @@ impl Sysroot {
             // A damaged repository must not stand in the way of going back.
             monitor.note(&format!("cannot keep the commits from being pruned: {e}"));
         }
-        if let Some(esp) = self.esp(&self.boot_settings()?)? {
-            esp.write(&config, self.boot_config().ok().as_ref())?;
-        }
+        follower.write(&config, version)?;
         step(monitor, 2);
         self.reach_disk()?;
         if hidden {
@@ -96,6 +97,7 @@ impl Sysroot {
         }
         step(monitor, 3);
         self.switch(version, &config)?;
+        follower.switch(&config)?;
         step(monitor, 4);
         self.tidy_up(version, &config, monitor);
         Ok(config.id())
@@ -284,14 +286,18 @@ impl Sysroot {
     /// anybody relies on that or writes over the other set: who switched last may
     /// have died before the switch was in its place.
     pub(crate) fn settle_switch(&self) -> Result<()> {
-        let boot = self.layout().boot();
-        self.fs().checkpoint(&boot).doing("checkpoint", &boot)?;
+        self.settle_boot()?;
         if let Some(esp) = self.esp(&self.boot_settings()?)?
             && let Ok(config) = self.boot_config()
         {
             esp.settle(&config)?;
         }
         Ok(())
+    }
+
+    fn settle_boot(&self) -> Result<()> {
+        let boot = self.layout().boot();
+        Ok(self.fs().checkpoint(&boot).doing("checkpoint", &boot)?)
     }
 
     /// The moment from which on the new order counts. The switch puts all of
@@ -302,15 +308,11 @@ impl Sysroot {
         }
         let target = format!("loader.{version}");
         let loader = self.layout().loader();
-        durable::switch_symlink(self.fs(), Path::new(&target), &loader)?;
-        let Some(esp) = self.esp(&self.boot_settings()?)? else {
-            return Ok(());
-        };
-        esp.set_default(config.id())?;
-        match config.trial() {
-            Some(_) => esp.arm(config.id()),
-            None => esp.disarm(),
-        }
+        Ok(durable::switch_symlink(
+            self.fs(),
+            Path::new(&target),
+            &loader,
+        )?)
     }
 
     /// What nothing depends on: the new order counts already, so a failure here

@@ -250,3 +250,78 @@ fn a_failing_disk_leaves_the_old_order_or_the_new_one() {
         println!("esp, publish with errno {errno}: {failures} calls failed");
     }
 }
+
+/// Where nothing is mounted, nothing that needs the partition is published, and nothing
+/// is written into the mount point. Going back needs none of it.
+#[test]
+fn a_partition_that_is_not_mounted_is_in_the_way_of_keeping_and_not_of_going_back() {
+    let away = Path::new("/esp");
+    let (fs, good, new) = on_trial();
+    let unmounted = || {
+        fs.rename(Path::new(ESP), away).unwrap();
+        durable::create_dir_all(&fs, Path::new(ESP), 0o755).unwrap();
+    };
+    let mounted = || {
+        assert!(fs.read_dir(Path::new(ESP)).unwrap().is_empty());
+        fs.remove_dir(Path::new(ESP)).unwrap();
+        fs.rename(away, Path::new(ESP)).unwrap();
+    };
+    let before = Expected::of(&fs);
+    unmounted();
+    let kept = publish(&fs, &order(&[&new, &good], None));
+    assert!(kept.unwrap_err().to_string().contains("not mounted"));
+    let back = BootOrder {
+        good: vec![good.clone()],
+        bad: vec![new.clone()],
+        trial: None,
+    };
+    // Also when the process that did it is killed before it could say so.
+    for _ in 0..2 {
+        publish(&fs, &back).unwrap();
+        assert_eq!(open(&fs).published().unwrap().order, back);
+    }
+    // The links that it boots by would be written over.
+    for another in [order(&[&good], None), order(&[&good], Some(&new))] {
+        assert!(publish(&fs, &another).is_err());
+    }
+    assert!(open(&fs).cleanup(&[], &monitor::Silent).is_err());
+    mounted();
+    before.is_deployed(&fs);
+    assert_eq!(boots(&fs, &[&before]).1, Choice::Entry(0));
+    publish(&fs, &order(&[&good], None)).unwrap();
+    let after = Expected::of(&fs);
+    assert_eq!(boots(&fs, &[&after]).0.config.id(), after.config.id());
+}
+
+/// One that refuses every write boots the version before all the same.
+#[test]
+fn a_partition_that_cannot_be_written_is_not_in_the_way_of_going_back() {
+    let (fs, good, new) = on_trial();
+    let before = Expected::of(&fs);
+    let back = BootOrder {
+        good: vec![good],
+        bad: vec![new],
+        trial: None,
+    };
+    let done = fs.snapshot();
+    done.heal();
+    publish(&done, &back).unwrap();
+    let after = Expected::of(&done);
+    let mut stayed = 0;
+    for call in 0..done.call_count() {
+        let fs = fs.snapshot();
+        fs.fail_call(call, 30);
+        let result = publish(&fs, &back);
+        fs.heal();
+        let why = format!("{result:?}");
+        assert!(result.is_ok() || !why.contains(ESP), "call {call}: {why}");
+        let (found, _) = boots(&fs, &[&before, &after]);
+        found.is_deployed(&fs);
+        stayed += usize::from(result.is_ok() && found.config.id() == before.config.id());
+        // Asked again, as after a process was killed.
+        let _ = publish(&fs, &back);
+        boots(&fs, &[&before, &after]).0.is_deployed(&fs);
+    }
+    println!("the partition stayed as it was {stayed} times");
+    assert!(stayed > 5, "{stayed}");
+}

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use monitor::Silent;
 use testbed::cache::Cache;
-use testbed::nixos::{HostOptions, Installation, NixMachine, Site, Toplevel};
+use testbed::nixos::{BootLoader, HostOptions, Installation, NixMachine, Site, Toplevel};
 use testbed::{Result, fixture, program};
 
 use crate::Actor;
@@ -93,10 +93,16 @@ impl Stage {
     ///
     /// # Errors
     /// It does not boot.
-    pub fn machine(&self, name: &str, first: &Toplevel) -> Result<Actor<NixMachine>> {
+    pub fn machine(
+        &self,
+        name: &str,
+        loader: BootLoader,
+        first: &Toplevel,
+    ) -> Result<Actor<NixMachine>> {
         let dir = self.0.dir.path();
         let installation = Installation {
             name,
+            loader,
             system: first,
             backstop: &self.0.binary,
             dir,

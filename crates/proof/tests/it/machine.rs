@@ -1,5 +1,6 @@
-//! The rows of the table on real machines: UEFI and systemd-boot start Debian's kernel;
+//! The rows of the table on real machines: firmware and boot loader start Debian's kernel;
 //! systemd, sshd and Nix are Debian's; the deployer comes over Ethernet, with `nix copy`.
+//! Here the machines have UEFI and systemd-boot; `machine_grub` has others.
 //!
 //! Some rows each time; all of them with `BACKSTOP_ROWS=all`, which is what
 //! `cargo xtask nix-machines` does.
@@ -8,11 +9,11 @@ use std::process::{Child, Stdio};
 use std::time::Instant;
 
 use proof::{Actor, Ending, Fleet, Stage, installed};
-use testbed::nixos::{Fault, NixMachine, Toplevel};
+use testbed::nixos::{BootLoader, Fault, NixMachine, Toplevel};
 use testbed::packages;
 
 /// What is to go well may take its time.
-const UNHURRIED: &str = "[defaults]
+pub const UNHURRIED: &str = "[defaults]
 target_user = \"root\"
 copy_with = \"nix-copy\"
 connect_timeout = \"60s\"
@@ -46,7 +47,7 @@ TimeoutStopSec=1
 ";
 
 /// The stage, if a machine can be put on it.
-fn stage() -> Option<Stage> {
+pub fn stage() -> Option<Stage> {
     let needs = [packages::ROOT, packages::DISK, packages::MACHINE];
     // No package brings it.
     if !std::path::Path::new("/dev/net/tun").exists() {
@@ -58,12 +59,12 @@ fn stage() -> Option<Stage> {
 }
 
 /// Whether all rows are wanted.
-fn all_rows() -> bool {
+pub fn all_rows() -> bool {
     std::env::var_os("BACKSTOP_ROWS").is_some_and(|rows| rows == "all")
 }
 
 /// A version that is sound until something is left in `/run`, which a reboot clears.
-fn sound(version: &str) -> Toplevel {
+pub fn sound(version: &str) -> Toplevel {
     fragile(version, "/bin/sh -c 'test ! -e /run/spoilt'")
 }
 
@@ -75,23 +76,25 @@ fn fragile(version: &str, command: &str) -> Toplevel {
 }
 
 /// A machine and what it has been through.
-struct Story<'a> {
-    stage: &'a Stage,
-    machine: Actor<NixMachine>,
+pub struct Story<'a> {
+    pub stage: &'a Stage,
+    loader: BootLoader,
+    pub machine: Actor<NixMachine>,
     /// What it runs when all is well.
-    good: String,
-    upgrades: usize,
-    generations: usize,
+    pub good: String,
+    pub upgrades: usize,
+    pub generations: usize,
     started: Instant,
 }
 
 impl<'a> Story<'a> {
-    fn begin(stage: &'a Stage, name: &str, first: &Toplevel) -> Self {
+    pub fn begin(stage: &'a Stage, name: &str, loader: BootLoader, first: &Toplevel) -> Self {
         let started = Instant::now();
-        let machine = stage.machine(name, first).unwrap();
+        let machine = stage.machine(name, loader, first).unwrap();
         let good = machine.first().to_owned();
         let mut story = Self {
             stage,
+            loader,
             machine,
             good,
             upgrades: 0,
@@ -103,14 +106,15 @@ impl<'a> Story<'a> {
     }
 
     /// Says how long it took since the last time.
-    fn done(&mut self, row: &str) {
+    pub fn done(&mut self, row: &str) {
         let took = self.started.elapsed().as_secs_f64();
         println!("{:8} {took:6.1} s  {row}", self.machine.name());
         self.started = Instant::now();
     }
 
-    fn build(&self, version: Toplevel) -> String {
-        self.stage.build(&version.on_machine()).unwrap()
+    pub fn build(&self, version: Toplevel) -> String {
+        let version = version.on_machine(self.loader);
+        self.stage.build(&version).unwrap()
     }
 
     /// Brings a version by `nix copy`.
@@ -131,7 +135,7 @@ impl<'a> Story<'a> {
     }
 
     /// The deployer does it, and it is kept.
-    fn keeps(&mut self, settings: &str, version: Toplevel) {
+    pub fn keeps(&mut self, settings: &str, version: Toplevel) {
         let version = self.build(version);
         let rollout = self.fleet(settings, &version).deploy("").unwrap();
         let machine = &self.machine;
@@ -155,7 +159,7 @@ impl<'a> Story<'a> {
 
     /// It went back by itself, with one of these reasons.
     #[track_caller]
-    fn went_back(&self, reasons: &[&str]) -> Ending {
+    pub fn went_back(&self, reasons: &[&str]) -> Ending {
         let machine = &self.machine;
         let ending = machine.wait_for_ending(self.upgrades);
         let said = || format!("{ending:?}\n{}\n{}", machine.console(), machine.testimony());
@@ -167,7 +171,7 @@ impl<'a> Story<'a> {
     }
 
     /// A deployer that does not confirm before the gate is opened.
-    fn deployer(&mut self, settings: &str, version: &str) -> Deployer<'a> {
+    pub fn deployer(&mut self, settings: &str, version: &str) -> Deployer<'a> {
         let gate = format!("/root/gate-{}", self.machine.name());
         let stage = self.stage;
         stage.operator().run(&format!("rm -f {gate}")).unwrap();
@@ -194,7 +198,7 @@ impl<'a> Story<'a> {
 }
 
 /// A deployer at work.
-struct Deployer<'a> {
+pub struct Deployer<'a> {
     stage: &'a Stage,
     child: Child,
     gate: String,
@@ -202,7 +206,7 @@ struct Deployer<'a> {
 
 impl Deployer<'_> {
     /// Lets it go on; what it says of the host in the end is true.
-    fn goes_on(self) {
+    pub fn goes_on(self) {
         self.stage
             .operator()
             .run(&format!("touch {}", self.gate))
@@ -261,7 +265,7 @@ fn the_supervisor_is_killed(story: &mut Story<'_>) {
     story.done("the supervisor is killed: back");
 }
 
-fn a_reboot_in_the_window(story: &mut Story<'_>) {
+pub fn a_reboot_in_the_window(story: &mut Story<'_>) {
     let boots = story.machine.boots();
     let version = story.build(sound("rebooted"));
     let deployer = story.in_the_window(&version);
@@ -273,7 +277,7 @@ fn a_reboot_in_the_window(story: &mut Story<'_>) {
     story.done("a reboot in the window: back");
 }
 
-fn a_power_cut_in_the_window(story: &mut Story<'_>) {
+pub fn a_power_cut_in_the_window(story: &mut Story<'_>) {
     let boots = story.machine.boots();
     let version = story.build(sound("cut-off"));
     let deployer = story.in_the_window(&version);
@@ -304,7 +308,7 @@ fn trials_on_a_real_machine() {
     let Some(stage) = stage() else {
         return;
     };
-    let mut story = Story::begin(&stage, "iron", &sound("1"));
+    let mut story = Story::begin(&stage, "iron", BootLoader::SystemdBoot, &sound("1"));
     let boots = story.machine.boots();
     story.keeps(UNHURRIED, sound("2"));
     assert_eq!(story.machine.boots(), boots);
@@ -324,7 +328,7 @@ fn trials_on_a_real_machine() {
 }
 
 /// Asks for a boot trial and gives the version.
-fn boots_once(story: &mut Story<'_>, version: Toplevel, options: &str) -> String {
+pub fn boots_once(story: &mut Story<'_>, version: Toplevel, options: &str) -> String {
     let version = story.copy(version);
     let boots = story.machine.boots();
     story.upgrades += 1;
@@ -341,17 +345,12 @@ fn boots_once(story: &mut Story<'_>, version: Toplevel, options: &str) -> String
 }
 
 /// The boot loader started the version once, and what it starts now is the default.
-fn back_by_the_loader(story: &mut Story<'_>, boots: usize, reasons: &[&str], row: &str) {
+pub fn back_by_the_loader(story: &mut Story<'_>, boots: usize, reasons: &[&str], row: &str) {
     story.machine.wait_for_boot(boots + 2).unwrap();
     story.went_back(reasons);
     let machine = &story.machine;
     assert_eq!(machine.boots(), boots + 2, "{}", machine.testimony());
-    let once = "ls /sys/firmware/efi/efivars/LoaderEntryOneShot-*";
-    assert_ne!(
-        machine.tries(once).0,
-        Some(0),
-        "nothing is booted once any more"
-    );
+    assert!(!machine.boots_something_once().unwrap());
     story.done(row);
 }
 
@@ -361,7 +360,12 @@ fn boot_trials_on_a_real_machine() {
     let Some(stage) = stage() else {
         return;
     };
-    let mut story = Story::begin(&stage, "steel", &Toplevel::new("1"));
+    let mut story = Story::begin(
+        &stage,
+        "steel",
+        BootLoader::SystemdBoot,
+        &Toplevel::new("1"),
+    );
     let boots = story.machine.boots();
     let by_boot = format!("{UNHURRIED}trial = \"boot\"\n");
     story.keeps(&by_boot, Toplevel::new("2"));
@@ -378,7 +382,7 @@ fn boot_trials_on_a_real_machine() {
     }
 }
 
-fn a_power_cut_in_a_boot_trial(story: &mut Story<'_>) {
+pub fn a_power_cut_in_a_boot_trial(story: &mut Story<'_>) {
     let boots = story.machine.boots();
     let stuck = Toplevel::new("stuck").unit("stuck.service", STUCK);
     let version = boots_once(story, stuck, "--boot-deadline 10m");

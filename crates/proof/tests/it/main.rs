@@ -15,6 +15,7 @@ mod first;
 mod flakes;
 mod hundred;
 mod machine;
+mod machine_grub;
 mod plan;
 mod reboot;
 mod rollback;

@@ -23,11 +23,22 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long a boot may take, on a machine that has much else to do.
 const BOOT: Duration = Duration::from_secs(300);
 
+/// What boots a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BootLoader {
+    /// systemd-boot, by UEFI.
+    SystemdBoot,
+    /// GRUB, by a BIOS.
+    Grub,
+}
+
 /// What a machine is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Installation<'a> {
     /// Its name on the network.
     pub name: &'a str,
+    /// What boots it.
+    pub loader: BootLoader,
     /// What it runs first.
     pub system: &'a Toplevel,
     /// The program to install as `backstop`.
@@ -36,11 +47,12 @@ pub struct Installation<'a> {
     pub dir: &'a Path,
 }
 
-/// A virtual machine on a site's network, by UEFI and systemd-boot. It boots again
-/// after a reboot; it is switched off when dropped.
+/// A virtual machine on a site's network. It boots again after a reboot; it is
+/// switched off when dropped.
 #[derive(Debug)]
 pub struct NixMachine {
     name: String,
+    loader: BootLoader,
     first: String,
     shared: Arc<Shared>,
 }
@@ -74,18 +86,19 @@ impl Site {
         let debian = debian::nix_root(cache, monitor)?;
         let kernel = kernel(&debian)?;
         self.bring_kernel(&kernel)?;
-        let first = self.build(&installation.system.clone().on_machine())?;
+        let loader = installation.loader;
+        let first = self.build(&installation.system.clone().on_machine(loader))?;
         let number = self.number();
         let root = self.tree(installation, &debian, &first, number)?;
-        let image = disk::make(&root)?;
-        let mut options = self.hardware(&image, number, cache)?;
+        let image = disk::make(&root, loader)?;
+        let mut options = self.hardware(&image, loader, number, cache)?;
         options.kvm = kvm::works(cache, &kernel)?;
-        let machine = NixMachine::start(installation.name, first, options)?;
+        let machine = NixMachine::start(installation.name, loader, first, options)?;
         machine.wait_for_boot(1)?;
         Ok(machine)
     }
 
-    /// What is to be on the disk of a machine, the ESP in `/boot`.
+    /// What is to be on the disk of a machine, an ESP in `/boot`.
     fn tree(
         &self,
         installation: &Installation<'_>,
@@ -106,14 +119,21 @@ impl Site {
         ] {
             fs::copy(&from, root.path().join(to)).doing("copy", &from)?;
         }
+        disk::prepare(&root, installation.loader)?;
         disk::install(&root, Path::new("/tmp/closure"), system)?;
         Ok(root)
     }
 
-    fn hardware(&self, image: &Path, number: u32, cache: &Cache) -> Result<MachineOptions> {
+    fn hardware(
+        &self,
+        image: &Path,
+        loader: BootLoader,
+        number: u32,
+        cache: &Cache,
+    ) -> Result<MachineOptions> {
         let (key, _) = debian::ssh_key(cache)?;
         let logs = image.with_extension("logs");
-        let mut options = MachineOptions::new(image, Firmware::Efi, &key, &logs);
+        let mut options = MachineOptions::new(image, loader.firmware(), &key, &logs);
         options.ssh_port = debian::CONSOLE_PORT;
         options.network = Some(self.switch().path().into());
         let tap = self.switch().plug_machine(number)?;
@@ -125,6 +145,36 @@ impl Site {
             format!("virtio-net-pci,netdev=lan,mac={mac},romfile="),
         ];
         Ok(options)
+    }
+}
+
+impl BootLoader {
+    fn firmware(self) -> Firmware {
+        match self {
+            Self::SystemdBoot => Firmware::Efi,
+            Self::Grub => Firmware::Bios,
+        }
+    }
+
+    /// A script that prints the toplevel that boots by default.
+    fn tell_default(self) -> &'static str {
+        match self {
+            Self::SystemdBoot => {
+                "cd /boot/loader && sed -n 's/^options .*init=\\([^ ]*\\)\\/init.*/\\1/p' \
+                 entries/\"$(sed -n 's/^default //p' loader.conf)\""
+            }
+            Self::Grub => {
+                "sed -n 's/^ *linux .*init=\\([^ ]*\\)\\/init.*/\\1/p' /boot/grub/grub.cfg | head -n 1"
+            }
+        }
+    }
+
+    /// A script that fails unless something is booted once.
+    fn tell_once(self) -> &'static str {
+        match self {
+            Self::SystemdBoot => "ls /sys/firmware/efi/efivars/LoaderEntryOneShot-*",
+            Self::Grub => "grep -q '^next_entry=.' /boot/grub/grubenv",
+        }
     }
 }
 
@@ -148,7 +198,12 @@ fn kernel(debian: &Path) -> Result<PathBuf> {
 }
 
 impl NixMachine {
-    fn start(name: &str, first: String, options: MachineOptions) -> Result<Self> {
+    fn start(
+        name: &str,
+        loader: BootLoader,
+        first: String,
+        options: MachineOptions,
+    ) -> Result<Self> {
         let power = Power {
             machine: Machine::boot(options)?,
             on: true,
@@ -162,6 +217,7 @@ impl NixMachine {
         std::thread::spawn(move || supply.follow());
         Ok(Self {
             name: name.to_owned(),
+            loader,
             first,
             shared,
         })
@@ -271,14 +327,29 @@ impl NixMachine {
         Ok(self.run("readlink /run/current-system")?.trim().to_owned())
     }
 
-    /// The toplevel that its boot loader's default names, by what is on the ESP.
+    /// The toplevel that its boot loader's default names, by what is in `/boot`. What
+    /// GRUB has saved is not looked at.
     ///
     /// # Errors
     /// It does not answer, or there is none.
     pub fn default(&self) -> Result<String> {
-        let script = "cd /boot/loader && sed -n 's/^options .*init=\\([^ ]*\\)\\/init.*/\\1/p' \
-                      entries/\"$(sed -n 's/^default //p' loader.conf)\"";
-        Ok(self.run(script)?.trim().to_owned())
+        Ok(self.run(self.loader.tell_default())?.trim().to_owned())
+    }
+
+    /// Whether its next start boots something once.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn boots_something_once(&self) -> Result<bool> {
+        let output = self.output(self.loader.tell_once())?;
+        match output.status.code() {
+            Some(0) => Ok(true),
+            Some(255) | None => Err(program::failed(
+                &self.command(self.loader.tell_once()),
+                &output,
+            )),
+            Some(_) => Ok(false),
+        }
     }
 
     /// The generations of its system profile: number and toplevel, oldest first.

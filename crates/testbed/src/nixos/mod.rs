@@ -7,7 +7,7 @@
 //!   test. It boots what its boot loader's configuration names as the default,
 //!   and does so again after each reboot and power cut.
 //! - [`NixMachine`] is a host that is a virtual machine: with a kernel, firmware and a
-//!   boot loader of its own, and Debian's systemd, sshd and Nix.
+//!   boot loader of its own (systemd-boot or GRUB), and Debian's systemd, sshd and Nix.
 //! - [`Toplevel`] says what a version is like, and what is wrong with it.
 //!
 //! The imitated system is in `system/`: `switch-to-configuration` with NixOS's
@@ -26,6 +26,6 @@ mod toplevel;
 mod units;
 
 pub use host::{HostOptions, NixHost};
-pub use machine::{Installation, NixMachine};
+pub use machine::{BootLoader, Installation, NixMachine};
 pub use site::Site;
 pub use toplevel::{Fault, Toplevel, Within};

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use super::host::{HostOptions, NixHost};
+use super::machine::BootLoader;
 use super::root::Root;
 use super::switch::Switch;
 use super::toplevel::Toplevel;
@@ -14,7 +15,7 @@ use crate::error::Doing;
 use crate::{Result, packages, program};
 
 /// How an imitated system is built.
-const SCRIPTS: [(&str, &str); 11] = [
+const SCRIPTS: [(&str, &str); 12] = [
     ("app.sh", include_str!("system/app.sh")),
     ("etc.sh", include_str!("system/etc.sh")),
     ("system.sh", include_str!("system/system.sh")),
@@ -26,6 +27,7 @@ const SCRIPTS: [(&str, &str); 11] = [
         "install-bootloader",
         include_str!("system/install-bootloader"),
     ),
+    ("install-grub", include_str!("system/install-grub")),
     ("activate", include_str!("system/activate")),
     ("dry-activate", include_str!("system/dry-activate")),
     ("init", include_str!("system/init")),
@@ -343,12 +345,14 @@ fn build_command(root: &Path, toplevel: &Toplevel, number: u32) -> Result<String
     let dir = root.join(&extra[1..]);
     fs::create_dir_all(&dir).doing("create", &dir)?;
     toplevel.lay_out(&dir)?;
-    let kernel = match toplevel.is_for_machine() {
-        true => format!("--arg kernel {KERNEL}"),
-        false => String::new(),
+    let kernel = match toplevel.machine() {
+        Some(BootLoader::SystemdBoot) => format!("--arg kernel {KERNEL}"),
+        Some(BootLoader::Grub) => format!("--arg kernel {KERNEL} --arg grub true"),
+        None => String::new(),
     };
+    let specialised = toplevel.is_specialised();
     Ok(format!(
-        "nix-build --quiet --no-out-link /testbed/toplevel.nix --argstr version '{}' --argstr payload {} --argstr extra {extra} {kernel}",
+        "nix-build --quiet --no-out-link /testbed/toplevel.nix --argstr version '{}' --argstr payload {} --argstr extra {extra} --arg specialised {specialised} {kernel}",
         toplevel.version(),
         toplevel.kib()
     ))

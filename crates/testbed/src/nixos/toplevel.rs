@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::machine::BootLoader;
 use crate::Result;
 use crate::error::Doing;
 
@@ -57,7 +58,9 @@ pub struct Toplevel {
     etc: Vec<(String, String)>,
     wanted: Vec<String>,
     payload: u32,
-    machine: bool,
+    machine: Option<BootLoader>,
+    specialised: bool,
+    saves_default: bool,
 }
 
 impl Toplevel {
@@ -70,7 +73,9 @@ impl Toplevel {
             etc: Vec::new(),
             wanted: Vec::new(),
             payload: 0,
-            machine: false,
+            machine: None,
+            specialised: false,
+            saves_default: false,
         }
     }
 
@@ -104,16 +109,36 @@ impl Toplevel {
     }
 
     /// The same for a [real machine](super::NixMachine): with a kernel and an
-    /// initramfs.
+    /// initramfs, and the builder of that boot loader's menu.
     #[must_use]
-    pub fn on_machine(mut self) -> Self {
-        self.machine = true;
+    pub fn on_machine(mut self, loader: BootLoader) -> Self {
+        self.machine = Some(loader);
         self
     }
 
-    /// Whether it is for a real machine.
-    pub(super) fn is_for_machine(&self) -> bool {
+    /// The same with a specialisation, another system within it.
+    #[must_use]
+    pub fn specialised(mut self) -> Self {
+        self.specialised = true;
+        self
+    }
+
+    /// The same with a GRUB that boots what was booted last, as
+    /// `boot.loader.grub.default = "saved"` makes it.
+    #[must_use]
+    pub fn saves_default(mut self) -> Self {
+        self.saves_default = true;
+        self
+    }
+
+    /// What it is for, if that is a real machine.
+    pub(super) fn machine(&self) -> Option<BootLoader> {
         self.machine
+    }
+
+    /// Whether it has a specialisation.
+    pub(super) fn is_specialised(&self) -> bool {
+        self.specialised
     }
 
     /// Its name.
@@ -133,6 +158,9 @@ impl Toplevel {
         let mut knobs = Vec::new();
         for fault in &self.faults {
             all = all.afflict(fault, &mut knobs);
+        }
+        if self.saves_default {
+            knobs.push("SAVES_DEFAULT=1".to_owned());
         }
         put(&dir.join("knobs"), &(knobs.join("\n") + "\n"))?;
         put(&dir.join("wanted"), &all.wanted.join("\n"))?;

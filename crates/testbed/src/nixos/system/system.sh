@@ -8,10 +8,11 @@ fill() {
   chmod 755 "$2"
 }
 fill switch-to-configuration "$out/bin/switch-to-configuration"
-fill install-bootloader "$out/bin/install-bootloader"
+fill "$installer" "$out/bin/install-bootloader"
 fill activate "$out/activate"
 fill dry-activate "$out/dry-activate"
 fill init "$out/init"
+[ -z "$specialisation" ] || ln -s "$specialisation" "$out/specialisation/rescue"
 ln -s "$etc" "$out/etc"
 ln -s "$app" "$out/app"
 ln -s /usr/lib/systemd/systemd "$out/systemd/lib/systemd/systemd"

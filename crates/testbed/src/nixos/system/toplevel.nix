@@ -1,7 +1,7 @@
 # A system that imitates NixOS: its files, its actions, its exit codes. What is
 # particular to a version lies in the directory `extra`. With a directory `kernel`,
 # which has a `vmlinuz`, it is one that real machines boot.
-{ version, extra, payload ? "0", kernel ? null, system ? builtins.currentSystem }:
+{ version, extra, payload ? "0", kernel ? null, grub ? false, specialised ? false, system ? builtins.currentSystem }:
 let
   busybox = builtins.path { path = ./busybox; name = "busybox"; };
   scripts = builtins.path { path = ./scripts; name = "testbed-scripts"; };
@@ -19,5 +19,8 @@ let
     initrd = step "initrd" "initrd.sh" { version = "1"; };
   };
   etc = step "etc" "etc.sh" { inherit app special; inherit (boots) kernel; };
+  builder = if grub then "install-grub" else "install-bootloader";
+  top = suffix: specialisation: step "nixos-system-testbed-${version}${suffix}" "system.sh"
+    ({ inherit app etc special specialisation; installer = builder; } // boots);
 in
-step "nixos-system-testbed-${version}" "system.sh" ({ inherit app etc special; } // boots)
+top "" (if specialised then top "-rescue" "" else "")

@@ -51,6 +51,14 @@ impl Sysroot {
         follower.may_stay = !with_kargs && follower.boots_already(order);
         Ok(follower)
     }
+
+    /// Whether the EFI system partition that systemd-boot goes by does not follow what is
+    /// published: it could not be written, and boots the same default.
+    #[must_use]
+    pub fn esp_stays(&self) -> bool {
+        let sign = self.layout().loader().join(STAYS_NAME);
+        self.fs().metadata(&sign).is_ok()
+    }
 }
 
 impl Follower<'_> {
@@ -64,13 +72,7 @@ impl Follower<'_> {
         };
         let same = order.trial.is_none() && now.order.good.first() == order.good.first();
         let leads_there = !esp.is_mounted() || esp.is_default(config.id());
-        same && leads_there && !self.stayed()
-    }
-
-    /// Whether it stayed as it was when what counts now was published.
-    fn stayed(&self) -> bool {
-        let sign = self.sysroot.layout().loader().join(STAYS_NAME);
-        self.sysroot.fs().metadata(&sign).is_ok()
+        same && leads_there && !self.sysroot.esp_stays()
     }
 
     fn unless_it_may_stay(&mut self, done: Result<()>) -> Result<()> {
@@ -97,7 +99,7 @@ impl Follower<'_> {
 
     /// The same where nothing will be written over.
     pub fn settle_again(&mut self) -> Result<()> {
-        self.may_stay |= self.stayed();
+        self.may_stay |= self.sysroot.esp_stays();
         self.settle()
     }
 

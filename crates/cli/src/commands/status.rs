@@ -32,6 +32,8 @@ struct Status {
     limits: &'static [&'static str],
     /// GRUB's configuration, if something wrote over backstop's.
     replaced_config: Option<std::path::PathBuf>,
+    /// Whether the EFI system partition could not be written when it should have been.
+    esp_stays: bool,
     deployments: Vec<Row>,
 }
 
@@ -136,6 +138,7 @@ fn image(host: &mut ImageHost, memory: &Memory, out: &mut Output) -> anyhow::Res
         loader: boots.loader.name(),
         limits: boots.limits(),
         replaced_config: host.sysroot().replaced_config()?,
+        esp_stays: host.sysroot().esp_stays(),
         deployments: rows.collect(),
     };
     print(&status, out)?;
@@ -271,6 +274,11 @@ fn print(status: &Status, out: &mut Output) -> std::io::Result<()> {
             path.display()
         );
         out.line(&out.tone(Tone::Bad, &line))?;
+    }
+    if status.esp_stays {
+        let line = "The EFI system partition could not be written and is as it was. It boots the same default; \
+                    nothing else can be tried or kept until it is mounted and can be written.";
+        out.line(&out.tone(Tone::Bad, line))?;
     }
     out.line("")?;
     let mut table = Table::new(&["", "version", "stateroot", "boots", "known as"]);

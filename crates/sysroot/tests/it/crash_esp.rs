@@ -279,6 +279,7 @@ fn a_partition_that_is_not_mounted_is_in_the_way_of_keeping_and_not_of_going_bac
     for _ in 0..2 {
         publish(&fs, &back).unwrap();
         assert_eq!(open(&fs).published().unwrap().order, back);
+        assert!(open(&fs).esp_stays());
     }
     // The links that it boots by would be written over.
     for another in [order(&[&good], None), order(&[&good], Some(&new))] {
@@ -291,6 +292,7 @@ fn a_partition_that_is_not_mounted_is_in_the_way_of_keeping_and_not_of_going_bac
     publish(&fs, &order(&[&good], None)).unwrap();
     let after = Expected::of(&fs);
     assert_eq!(boots(&fs, &[&after]).0.config.id(), after.config.id());
+    assert!(!open(&fs).esp_stays());
 }
 
 /// One that refuses every write boots the version before all the same.

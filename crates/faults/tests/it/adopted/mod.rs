@@ -70,7 +70,7 @@ const ROWS: [Row; 6] = [
             story.is_upgraded_by_ostree("v11", 11);
             story.upgrades("v13", 13);
             story.is_handed_back();
-            story.is_upgraded_by_ostree("v11", 11);
+            story.is_upgraded_by_ostree("v14", 14);
         },
     },
     Row {
@@ -134,6 +134,7 @@ fn machines_of_ostree_are_taken_over_and_upgraded() {
         (11, Recipe::Good),
         (12, Recipe::OwnInitramfs),
         (13, Recipe::Good),
+        (14, Recipe::Good),
     ] {
         let branch = format!("v{number}");
         fixture

@@ -47,7 +47,7 @@ enum Task {
     Bench(bench::Bench),
     /// Feed made-up bytes to each parser for a bounded time
     Fuzz(fuzz::Fuzz),
-    /// Let upgrades fail after power-on in every way, on virtual machines (root, about half an hour)
+    /// Let upgrades fail after power-on in every way, on virtual machines (root, two to three hours)
     BootFailures(boot_failures::BootFailures),
     /// Put every boot state before GRUB's own script engine, and compare it with the model
     LoaderVsModel,

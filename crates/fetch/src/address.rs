@@ -56,6 +56,21 @@ impl Base {
     }
 }
 
+impl Base {
+    /// The address of several objects at once, by their paths; `None` where the address
+    /// has a query of its own.
+    pub(crate) fn many(&self, paths: &[String]) -> Option<Url> {
+        let mut url = self.join("objects");
+        if url.query().is_some() {
+            return None;
+        }
+        let names = paths.iter().map(|path| path.strip_prefix("objects/"));
+        let names: Option<Vec<&str>> = names.collect();
+        url.set_query(Some(&format!("of={}", names?.join(","))));
+        Some(url)
+    }
+}
+
 impl Address {
     /// Reads an address.
     pub(crate) fn parse(text: &str) -> Result<Self> {

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use reqwest::header::{CACHE_CONTROL, CONTENT_RANGE, COOKIE, RANGE, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url, Version};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, Version};
 
 use crate::NetOptions;
 use crate::error::{Trouble, chain};
+use crate::many;
 
 /// The longest that a server may make us wait before we ask again.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -18,6 +19,24 @@ pub(crate) enum Outcome {
     Complete,
     /// The server does not have it.
     Absent,
+}
+
+/// What a response tells of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// The version of HTTP that it speaks.
+    pub(crate) version: Version,
+    /// How many objects it sends in one answer.
+    pub(crate) many: usize,
+}
+
+impl Peer {
+    fn of(response: &Response) -> Self {
+        Self {
+            version: response.version(),
+            many: many::offered(response.headers()),
+        }
+    }
 }
 
 /// Why an attempt came to nothing.
@@ -46,7 +65,7 @@ pub(crate) trait Sink {
 }
 
 /// Notices when next to nothing comes.
-struct Pace {
+pub(crate) struct Pace {
     rate: u64,
     period: Duration,
     since: Instant,
@@ -54,7 +73,7 @@ struct Pace {
 }
 
 impl Pace {
-    fn new(net: &NetOptions) -> Self {
+    pub(crate) fn new(net: &NetOptions) -> Self {
         Self {
             rate: net.low_speed,
             period: net.patience,
@@ -72,13 +91,13 @@ impl Pace {
     }
 
     /// Waits for something, but not for ever.
-    async fn wait<T>(&self, what: impl Future<Output = T>) -> Result<T, Failure> {
+    pub(crate) async fn wait<T>(&self, what: impl Future<Output = T>) -> Result<T, Failure> {
         let waited = tokio::time::timeout(self.period, what).await;
         waited.map_err(|_| self.stalled())
     }
 
     /// So many bytes came.
-    fn count(&mut self, bytes: usize) -> Result<(), Failure> {
+    pub(crate) fn count(&mut self, bytes: usize) -> Result<(), Failure> {
         self.bytes += bytes as u64;
         let passed = self.since.elapsed();
         if passed < self.period {
@@ -92,7 +111,8 @@ impl Pace {
     }
 }
 
-fn broken(error: reqwest::Error) -> Failure {
+/// A connection that does not do.
+pub(crate) fn broken(error: reqwest::Error) -> Failure {
     let trouble = Trouble::Connection(chain(&error.without_url()));
     Failure::Again(trouble, Duration::ZERO)
 }
@@ -104,23 +124,20 @@ pub(crate) async fn attempt(
     sink: &mut dyn Sink,
     net: &NetOptions,
     fresh: bool,
-) -> Result<(Outcome, Version), Failure> {
+) -> Result<(Outcome, Peer), Failure> {
     let from = sink.arrived();
-    let mut request = client.get(url.clone());
+    let mut request = prepared(client, url, net);
     if from > 0 {
         request = request.header(RANGE, format!("bytes={from}-"));
-    }
-    if let Some(cookies) = cookies(url, net) {
-        request = request.header(COOKIE, cookies);
     }
     if fresh {
         request = request.header(CACHE_CONTROL, "no-cache");
     }
     let mut pace = Pace::new(net);
     let mut response = pace.wait(request.send()).await?.map_err(broken)?;
-    let version = response.version();
+    let peer = Peer::of(&response);
     let Some(mut skip) = start(&response, from)? else {
-        return Ok((Outcome::Absent, version));
+        return Ok((Outcome::Absent, peer));
     };
     if let Some(len) = response.content_length() {
         sink.expect(len.saturating_sub(skip));
@@ -134,9 +151,18 @@ pub(crate) async fn attempt(
         }
     }
     match skip {
-        0 => Ok((Outcome::Complete, version)),
+        0 => Ok((Outcome::Complete, peer)),
         // The whole file is shorter than the part of it that we have.
         _ => Err(Failure::Never(Trouble::OtherPart)),
+    }
+}
+
+/// A request, with the cookies that are for its address.
+pub(crate) fn prepared(client: &Client, url: &Url, net: &NetOptions) -> RequestBuilder {
+    let request = client.get(url.clone());
+    match cookies(url, net) {
+        Some(cookies) => request.header(COOKIE, cookies),
+        None => request,
     }
 }
 

@@ -6,6 +6,7 @@
 //! reads no more.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -17,7 +18,8 @@ use tokio::sync::Notify;
 
 use crate::attempt::{Failure, Outcome, Sink};
 use crate::connection::{Connection, Place, runtime};
-use crate::transfer::{Mirrors, transfer};
+use crate::many::Many;
+use crate::transfer::{Mirrors, is_wrong, transfer};
 use crate::{NetOptions, Result, near};
 
 /// Threads that download.
@@ -26,6 +28,8 @@ const THREADS: usize = 4;
 const IN_FLIGHT: usize = 16;
 /// How many times more where they share one.
 const SHARED: usize = 4;
+/// The same of requests for many objects: one is read while the next ones come.
+const BATCHES: usize = 4;
 
 /// What the threads share.
 struct Shared<'a, 'r> {
@@ -89,6 +93,7 @@ impl Shared<'_, '_> {
             net: &self.connection.net,
             scratch: RefCell::new(Scratch::new()),
             shares: Cell::new(None),
+            many: Cell::new(None),
         };
         runtime.block_on(self.pump(&lane, in_flight))
     }
@@ -103,6 +108,7 @@ impl Shared<'_, '_> {
             let most = match lane.shares.get() {
                 // Each would open a connection, and all but one be for nothing.
                 None => 1,
+                Some(_) if lane.together() > 1 => in_flight.min(BATCHES),
                 Some(true) if !fixed => in_flight * SHARED,
                 Some(_) => in_flight,
             };
@@ -111,15 +117,14 @@ impl Shared<'_, '_> {
                 if self.stop.load(Ordering::Relaxed) {
                     return Ok(());
                 }
-                let next = self.session.next(&mut lane.scratch.borrow_mut())?;
-                match next {
-                    Next::Fetch(request) => under_way.push(lane.fetch(request)),
-                    Next::Again => again = true,
-                    Next::Wait => break,
-                    Next::Done => {
+                match lane.next()? {
+                    (requests, _) if !requests.is_empty() => under_way.push(lane.fetch(requests)),
+                    (_, Next::Done) => {
                         self.changed.notify_waiters();
                         return Ok(());
                     }
+                    (_, Next::Wait) => break,
+                    _ => again = true,
                 }
             }
             tokio::select! {
@@ -147,23 +152,95 @@ struct Lane<'a, 'r> {
     scratch: RefCell<Scratch>,
     /// Whether requests share a connection, once the first answer told.
     shares: Cell<Option<bool>>,
+    /// How many objects come in one answer, once the first one told.
+    many: Cell<Option<usize>>,
 }
 
 impl<'a, 'r> Lane<'a, 'r> {
-    async fn fetch(&self, request: Request) -> Result<()> {
-        let path = request.path();
-        let from = match request.is_content() {
-            true => self.content,
-            false => self.metadata,
-        };
-        let mut sink = Arriving {
+    /// How many objects are asked for together.
+    fn together(&self) -> usize {
+        self.many.get().unwrap_or(1)
+    }
+
+    /// The requests that go together next, and what there is after them.
+    fn next(&self) -> Result<(Vec<Request>, Next)> {
+        let mut requests = Vec::new();
+        loop {
+            let next = self.session.next(&mut self.scratch.borrow_mut())?;
+            match next {
+                Next::Fetch(request) => requests.push(request),
+                other => return Ok((requests, other)),
+            }
+            if requests.len() >= self.together() {
+                return Ok((requests, Next::Again));
+            }
+        }
+    }
+
+    async fn fetch(&self, requests: Vec<Request>) -> Result<()> {
+        let (content, metadata): (Vec<_>, _) = requests.into_iter().partition(Request::is_content);
+        let mut left: VecDeque<_> = content.into_iter().map(|r| self.arriving(r)).collect();
+        if left.len() > 1 {
+            self.fetch_many(&mut left).await?;
+        }
+        left.extend(metadata.into_iter().map(|r| self.arriving(r)));
+        for sink in left {
+            self.fetch_alone(sink).await?;
+        }
+        Ok(())
+    }
+
+    fn arriving(&self, request: Request) -> Arriving<'_, 'a, 'r> {
+        Arriving {
             session: self.session,
             scratch: &self.scratch,
             receiver: Some(self.session.receive(request.clone())),
             request,
+        }
+    }
+
+    /// Fetches what comes in one answer; the rest stays, with what has arrived of it.
+    async fn fetch_many(&self, left: &mut VecDeque<Arriving<'_, 'a, 'r>>) -> Result<()> {
+        let paths: Vec<String> = left.iter().map(|sink| sink.request.path()).collect();
+        let Some(url) = self.content.best().many(&paths) else {
+            self.many.set(Some(1));
+            return Ok(());
         };
-        let (outcome, version) = transfer(&self.client, from, &path, &mut sink, self.net).await?;
-        self.shares.set(Some(version == Version::HTTP_2));
+        let Ok(mut many) = Many::ask(&self.client, &url, self.net).await else {
+            self.many.set(Some(1));
+            return Ok(());
+        };
+        let mut absent = Vec::new();
+        while let Some(mut sink) = left.pop_front() {
+            match many.next(&mut sink).await {
+                Ok(Outcome::Complete) => {}
+                Ok(Outcome::Absent) => absent.push(sink),
+                Err(Failure::Sink(e)) if !is_wrong(&e) => return Err(e.into()),
+                Err(failure) => {
+                    self.many.set(Some(1));
+                    if matches!(failure, Failure::Sink(_)) {
+                        sink.restart();
+                    }
+                    left.push_front(sink);
+                    break;
+                }
+            }
+        }
+        left.extend(absent);
+        Ok(())
+    }
+
+    async fn fetch_alone(&self, mut sink: Arriving<'_, 'a, 'r>) -> Result<()> {
+        let path = sink.request.path();
+        let from = match sink.request.is_content() {
+            true => self.content,
+            false => self.metadata,
+        };
+        let (outcome, peer) = transfer(&self.client, from, &path, &mut sink, self.net).await?;
+        self.shares.set(Some(peer.version == Version::HTTP_2));
+        if self.many.get().is_none() && sink.request.is_content() {
+            self.many.set(Some(peer.many));
+        }
         if outcome == Outcome::Absent {
             self.session.absent(&sink.request)?;
         }

@@ -25,6 +25,7 @@ mod connection;
 mod delta;
 mod download;
 mod error;
+mod many;
 mod metalink;
 mod near;
 mod options;

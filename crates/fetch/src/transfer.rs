@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use reqwest::{Client, Version};
+use reqwest::Client;
 
 use crate::address::Base;
-use crate::attempt::{Failure, Outcome, Sink, attempt};
+use crate::attempt::{Failure, Outcome, Peer, Sink, attempt};
 use crate::error::Trouble;
 use crate::{Error, NetOptions, Result};
 
@@ -35,6 +35,11 @@ impl Mirrors {
     fn prefer(&self, at: usize) {
         self.preferred
             .store(at % self.bases.len(), Ordering::Relaxed);
+    }
+
+    /// The one that did best.
+    pub(crate) fn best(&self) -> &Base {
+        self.get(self.preferred())
     }
 
     fn get(&self, at: usize) -> &Base {
@@ -67,7 +72,7 @@ struct Tries {
     denied: usize,
 }
 
-/// Fetches a file into a sink; answers in which version of HTTP it came.
+/// Fetches a file into a sink; answers from what kind of server it came.
 ///
 /// # Errors
 /// What failed for good.
@@ -77,7 +82,7 @@ pub(crate) async fn transfer(
     path: &str,
     sink: &mut dyn Sink,
     net: &NetOptions,
-) -> Result<(Outcome, Version)> {
+) -> Result<(Outcome, Peer)> {
     let mut tries = Tries {
         at: mirrors.preferred(),
         all: 0,
@@ -92,15 +97,13 @@ pub(crate) async fn transfer(
         tries.all += 1;
         let result = attempt(client, &url, sink, net, tries.wrong > 0).await;
         let result = match result {
-            Ok((Outcome::Complete, version)) => {
-                sink.finish().map(|()| (Outcome::Complete, version))
-            }
+            Ok((Outcome::Complete, peer)) => sink.finish().map(|()| (Outcome::Complete, peer)),
             other => other,
         };
         let failure = match result {
-            Ok((Outcome::Complete, version)) => {
+            Ok((Outcome::Complete, peer)) => {
                 mirrors.prefer(tries.at);
-                return Ok((Outcome::Complete, version));
+                return Ok((Outcome::Complete, peer));
             }
             Ok(absent) => {
                 tries.absent += 1;
@@ -168,7 +171,7 @@ impl Tries {
 }
 
 /// Whether it is the bytes that are to blame.
-fn is_wrong(error: &ostree::Error) -> bool {
+pub(crate) fn is_wrong(error: &ostree::Error) -> bool {
     error.is_damage() || matches!(error, ostree::Error::DamagedDetached { .. })
 }
 

@@ -3,6 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
 
 use hyper::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
@@ -11,6 +12,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::body::Content;
+use crate::many::{self, Many};
 use crate::place::{Root, relative};
 use crate::range::{Part, part};
 use crate::server::Activity;
@@ -20,7 +22,7 @@ const FOREVER: &str = "public, max-age=31536000, immutable";
 
 /// Answers a request.
 pub(crate) fn answer<B>(
-    root: &Root,
+    root: &Arc<Root>,
     request: &Request<B>,
     activity: &Activity,
 ) -> Response<Content> {
@@ -35,6 +37,9 @@ pub(crate) fn answer<B>(
             return response;
         }
     };
+    if let ("/objects", Some(query)) = (request.uri().path(), request.uri().query()) {
+        return send_many(root, query, head, activity);
+    }
     let Some(path) = relative(request.uri().path()) else {
         return status(StatusCode::NOT_FOUND, activity);
     };
@@ -46,7 +51,7 @@ pub(crate) fn answer<B>(
 }
 
 /// Whether the path names nothing that may be seen.
-fn is_absent(error: &io::Error) -> bool {
+pub(crate) fn is_absent(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     let absent = [
@@ -65,6 +70,22 @@ fn status(code: StatusCode, activity: &Activity) -> Response<Content> {
     let mut response = Response::new(Content::empty(activity.clone()));
     *response.status_mut() = code;
     response
+}
+
+/// Several objects; what they are is in the query.
+fn send_many(root: &Arc<Root>, query: &str, head: bool, activity: &Activity) -> Response<Content> {
+    let Some(names) = many::names(query) else {
+        return status(StatusCode::BAD_REQUEST, activity);
+    };
+    let body = match head {
+        true => Content::empty(activity.clone()),
+        false => Content::many(Many::new(Arc::clone(root), names), activity.clone()),
+    };
+    Response::builder()
+        .header(CACHE_CONTROL, "no-store")
+        .header(CONTENT_TYPE, many::TYPE)
+        .body(body)
+        .unwrap_or_else(|_| status(StatusCode::INTERNAL_SERVER_ERROR, activity))
 }
 
 /// Changes whenever the file does.
@@ -104,6 +125,7 @@ fn send(
         .header(ETAG, &tag)
         .header(ACCEPT_RANGES, "bytes")
         .header(CACHE_CONTROL, caching(path))
+        .header(many::HEADER, many::MOST)
         .header(CONTENT_TYPE, "application/octet-stream");
     match code {
         StatusCode::PARTIAL_CONTENT => {

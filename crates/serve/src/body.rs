@@ -9,27 +9,37 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::many::Many;
 use crate::server::Activity;
 
 /// How much is read at once.
-const PIECE: u64 = 64 << 10;
+pub(crate) const PIECE: usize = 64 << 10;
 
 /// The body of an answer.
 #[derive(Debug)]
 pub(crate) struct Content {
-    source: Option<File>,
-    at: u64,
-    end: u64,
+    source: Source,
     activity: Activity,
+}
+
+/// Where it comes from.
+#[derive(Debug)]
+enum Source {
+    Nothing,
+    /// A file, from `at` up to `end`.
+    Part {
+        file: File,
+        at: u64,
+        end: u64,
+    },
+    Many(Many),
 }
 
 impl Content {
     /// Nothing.
     pub(crate) fn empty(activity: Activity) -> Self {
         Self {
-            source: None,
-            at: 0,
-            end: 0,
+            source: Source::Nothing,
             activity,
         }
     }
@@ -37,12 +47,31 @@ impl Content {
     /// The bytes from `at` up to `end`.
     pub(crate) fn of(file: File, at: u64, end: u64, activity: Activity) -> Self {
         Self {
-            source: Some(file),
-            at,
-            end,
+            source: Source::Part { file, at, end },
             activity,
         }
     }
+
+    /// Several objects.
+    pub(crate) fn many(many: Many, activity: Activity) -> Self {
+        Self {
+            source: Source::Many(many),
+            activity,
+        }
+    }
+}
+
+/// The next bytes of a file.
+fn part(file: &File, at: &mut u64, end: u64) -> io::Result<Option<Bytes>> {
+    let len = usize::try_from(end - *at).unwrap_or(PIECE).min(PIECE);
+    if len == 0 {
+        return Ok(None);
+    }
+    let mut piece = vec![0; len];
+    // It became shorter: the client must notice that this is not all.
+    file.read_exact_at(&mut piece, *at)?;
+    *at += len as u64;
+    Ok(Some(piece.into()))
 }
 
 impl Body for Content {
@@ -56,24 +85,27 @@ impl Body for Content {
         _: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         self.activity.note();
-        let len = (self.end - self.at).min(PIECE);
-        let Some(file) = self.source.as_ref().filter(|_| len > 0) else {
-            return Poll::Ready(None);
+        let piece = match &mut self.source {
+            Source::Nothing => Ok(None),
+            Source::Part { file, at, end } => part(file, at, *end),
+            Source::Many(many) => many.piece(),
         };
-        let mut piece = vec![0; usize::try_from(len).unwrap_or(0)];
-        if let Err(e) = file.read_exact_at(&mut piece, self.at) {
-            // It became shorter: the client must notice that this is not all.
-            return Poll::Ready(Some(Err(e)));
-        }
-        self.at += len;
-        Poll::Ready(Some(Ok(Frame::data(piece.into()))))
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)).transpose())
     }
 
     fn is_end_stream(&self) -> bool {
-        self.source.is_none() || self.at == self.end
+        match &self.source {
+            Source::Nothing => true,
+            Source::Part { at, end, .. } => at == end,
+            Source::Many(_) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.end - self.at)
+        match &self.source {
+            Source::Nothing => SizeHint::with_exact(0),
+            Source::Part { at, end, .. } => SizeHint::with_exact(end - at),
+            Source::Many(_) => SizeHint::default(),
+        }
     }
 }

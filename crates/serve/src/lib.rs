@@ -9,6 +9,7 @@
 
 mod answer;
 mod body;
+mod many;
 mod place;
 mod range;
 mod server;

@@ -12,6 +12,8 @@ use std::time::Duration;
 pub enum Act {
     /// Send the file, or 404.
     Serve,
+    /// The same, with one more line in the head of the answer.
+    ServeWith(&'static str),
     /// Send the file without heeding ranges.
     NoRanges,
     /// Answer with this status and nothing more.
@@ -170,6 +172,18 @@ impl Shared {
             Act::Serve | Act::NoRanges => {
                 match self.file(asked) {
                     Some(bytes) => send(stream, asked, &bytes, bytes.len() as u64, ranged)?,
+                    None => status(stream, 404)?,
+                }
+                Ok(true)
+            }
+            Act::ServeWith(line) => {
+                match self.file(asked) {
+                    Some(bytes) => {
+                        let len = bytes.len();
+                        let head =
+                            format!("HTTP/1.1 200 OK\r\n{line}\r\nContent-Length: {len}\r\n\r\n");
+                        stream.write_all(&[head.as_bytes(), &bytes].concat())?;
+                    }
                     None => status(stream, 404)?,
                 }
                 Ok(true)

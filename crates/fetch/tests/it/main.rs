@@ -7,6 +7,7 @@ mod differential;
 mod far;
 mod hostile;
 mod life;
+mod many;
 mod metalinks;
 mod resume;
 mod sandbox;

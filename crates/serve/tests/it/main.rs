@@ -142,6 +142,67 @@ fn files_ranges_and_tags() {
 }
 
 #[test]
+fn many_objects_in_one_answer() {
+    let dir = repository();
+    let root = dir.path().join("repo");
+    fs::write(root.join("objects/ab/empty"), "").unwrap();
+    fs::write(root.join("objects/ab/small"), "0123").unwrap();
+    let server = Running::start(&root, Limits::default());
+    let get = |names: &str| {
+        // HTTP/1.0 knows no chunks: the body is as it is.
+        let request = format!("GET /objects?of={names} HTTP/1.0\r\n\r\n");
+        split(&server.talk(request.as_bytes()))
+    };
+    let offer = server.get("/objects/ab/small", "").0;
+    assert!(offer.contains("backstop-many: 64"), "{offer}");
+    let (head, body) = get("ab/small,ab/gone,ab/empty,ab/big.filez,ab/absolute,up/secret,ab/small");
+    assert!(
+        head.contains(" 200 ") && head.contains("no-store"),
+        "{head}"
+    );
+    let big = fs::read(root.join("objects/ab/big.filez")).unwrap();
+    let mut wanted = Vec::new();
+    for object in [
+        Some(&b"0123"[..]),
+        None,
+        Some(b""),
+        Some(&big),
+        None,
+        None,
+        Some(b"0123"),
+    ] {
+        let length = object.map_or(u64::MAX, |bytes| bytes.len() as u64);
+        wanted.extend(length.to_be_bytes());
+        wanted.extend(object.unwrap_or_default());
+    }
+    assert!(
+        body == wanted,
+        "{} bytes, {} wanted",
+        body.len(),
+        wanted.len()
+    );
+    let too_many = vec!["ab/small"; 65].join(",");
+    for bad in [
+        "",
+        "ab",
+        &too_many,
+        "../config",
+        "ab/%2e%2e",
+        ",",
+        "/etc/passwd",
+        "ab/",
+    ] {
+        let (head, body) = get(bad);
+        let status = head.split(' ').nth(1).unwrap();
+        let nothing = status == "200" && body == u64::MAX.to_be_bytes();
+        assert!(
+            (status == "400" && body.is_empty()) || nothing,
+            "{bad}: {head}"
+        );
+    }
+}
+
+#[test]
 fn nothing_else_is_shown() {
     let dir = repository();
     let server = Running::start(&dir.path().join("repo"), Limits::default());

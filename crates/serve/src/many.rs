@@ -1,0 +1,129 @@
+//! Several objects in one answer: `GET /objects?of=AB/CDEF.filez,…`.
+//!
+//! The layout is in `docs/formats/many-objects.md`.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::body::PIECE;
+use crate::place::{Root, relative};
+
+/// The most names in a request.
+pub(crate) const MOST: usize = 64;
+/// The header that tells a client how many names it may send.
+pub(crate) const HEADER: &str = "backstop-many";
+/// What such an answer is.
+pub(crate) const TYPE: &str = "application/x-backstop-objects";
+/// Stands for the length of what is not there.
+const ABSENT: u64 = u64::MAX;
+
+/// The objects that a query names, as paths in the repository; `None` where it is
+/// none of ours.
+pub(crate) fn names(query: &str) -> Option<Vec<String>> {
+    let list = query.strip_prefix("of=")?;
+    let path = |name: &str| relative(&format!("/objects/{name}"));
+    let names: Option<Vec<String>> = list.split(',').map(path).collect();
+    names.filter(|names| names.len() <= MOST)
+}
+
+/// The answer: each object with its length before it, in the order of the names.
+#[derive(Debug)]
+pub(crate) struct Many {
+    root: Arc<Root>,
+    names: std::vec::IntoIter<String>,
+    /// The one that is being sent: from where on, and its end.
+    open: Option<(File, u64, u64)>,
+}
+
+impl Many {
+    pub(crate) fn new(root: Arc<Root>, names: Vec<String>) -> Self {
+        Self {
+            root,
+            names: names.into_iter(),
+            open: None,
+        }
+    }
+
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// The disk's; a file became shorter. The client must notice that this is not all.
+    pub(crate) fn piece(&mut self) -> io::Result<Option<Bytes>> {
+        let mut piece = Vec::with_capacity(PIECE);
+        while piece.len() < PIECE {
+            if self.open.is_none() && !self.begin(&mut piece)? {
+                break;
+            }
+            self.fill(&mut piece)?;
+        }
+        Ok((!piece.is_empty()).then(|| piece.into()))
+    }
+
+    /// Opens the next one; whether there is one.
+    fn begin(&mut self, piece: &mut Vec<u8>) -> io::Result<bool> {
+        let Some(name) = self.names.next() else {
+            return Ok(false);
+        };
+        let length = match self.root.file(&name) {
+            Ok((file, is)) => {
+                self.open = Some((file, 0, is.len()));
+                is.len()
+            }
+            Err(e) if crate::answer::is_absent(&e) => ABSENT,
+            Err(e) => return Err(e),
+        };
+        piece.extend_from_slice(&length.to_be_bytes());
+        Ok(true)
+    }
+
+    /// Reads as much as there is room for.
+    fn fill(&mut self, piece: &mut Vec<u8>) -> io::Result<()> {
+        let Some((file, at, end)) = &mut self.open else {
+            return Ok(());
+        };
+        let room = PIECE.saturating_sub(piece.len());
+        let len = usize::try_from(*end - *at).unwrap_or(room).min(room);
+        let from = piece.len();
+        piece.resize(from + len, 0);
+        file.read_exact_at(&mut piece[from..], *at)?;
+        *at += len as u64;
+        if at == end {
+            self.open = None;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries() {
+        let two = ["objects/ab/c.filez", "objects/de/f.dirtree"].map(str::to_owned);
+        assert_eq!(
+            names("of=ab/c.filez,de/f.dirtree").as_deref(),
+            Some(&two[..])
+        );
+        let many = |n: usize| format!("of={}", vec!["ab/c.filez"; n].join(","));
+        assert_eq!(names(&many(MOST)).map(|n| n.len()), Some(MOST));
+        assert_eq!(names(&many(MOST + 1)), None);
+        for bad in [
+            "",
+            "of",
+            "of=",
+            "of=a,,b",
+            "of=../config",
+            "of=ab/%2e%2e/x",
+            "of=/etc/passwd",
+            "x=1&of=ab/c.filez",
+            "of=ab/c.filez,",
+        ] {
+            assert_eq!(names(bad), None, "{bad}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use anyhow::{Context, bail, ensure};
 use crate::scratch::Scratch;
 
 use floor::Floors;
-use work::{Into, Kind, WORKS};
+use work::{Answers, Into, Kind, WORKS};
 
 mod deploy;
 mod fleet;
@@ -170,13 +170,19 @@ fn one_round(
         };
         make(program, backstop, &dir(program), repo)?;
     }
-    let served = Served::start(&scratch.dir(), backstop, tree)?;
+    archive(&scratch.dir(), backstop, tree)?;
+    let many = Served::start(&scratch.dir(), backstop, Answers::Many)?;
+    let one = Served::start(&scratch.dir(), backstop, Answers::One)?;
     for (work, taken) in WORKS.iter().zip(taken) {
         for program in programs {
             if let Some(into) = work.into {
                 make(program, backstop, &dir(program), into)?;
-                if into.kind == Kind::Following {
-                    follow(program, backstop, &dir(program), into, &served)?;
+                if let Kind::Following(answers) = into.kind {
+                    let served = match answers {
+                        Answers::Many => &many,
+                        Answers::One => &one,
+                    };
+                    follow(program, backstop, &dir(program), into, served)?;
                 }
             }
             let args = match program {
@@ -196,25 +202,33 @@ fn one_round(
     Ok(())
 }
 
-/// The tree in an archive, behind our own server, for both programs; the server's time
-/// counts in neither's.
+/// Makes an archive of the tree.
+fn archive(dir: &Path, backstop: &Path, tree: &Path) -> anyhow::Result<()> {
+    let run = |args: &[&OsStr]| {
+        measure(Program::Backstop, backstop, dir, args.iter().copied()).map(|_| ())
+    };
+    let repo = OsStr::new("--repo=served");
+    run(&["init".as_ref(), repo, "--mode=archive".as_ref()])?;
+    let to_main = ["commit".as_ref(), repo, "-b".as_ref(), "main".as_ref()];
+    run(&[&to_main[..], &[tree.as_os_str()]].concat())?;
+    run(&["summary".as_ref(), repo, "-u".as_ref()])
+}
+
+/// The archive behind our own server, for both programs; the server's time counts in
+/// neither's.
 struct Served {
     url: String,
     server: Child,
 }
 
 impl Served {
-    fn start(dir: &Path, backstop: &Path, tree: &Path) -> anyhow::Result<Self> {
-        let run = |args: &[&OsStr]| {
-            measure(Program::Backstop, backstop, dir, args.iter().copied()).map(|_| ())
-        };
-        let repo = OsStr::new("--repo=served");
-        run(&["init".as_ref(), repo, "--mode=archive".as_ref()])?;
-        let to_main = ["commit".as_ref(), repo, "-b".as_ref(), "main".as_ref()];
-        run(&[&to_main[..], &[tree.as_os_str()]].concat())?;
-        run(&["summary".as_ref(), repo, "-u".as_ref()])?;
-        let mut server = Command::new(backstop)
-            .args(["repo", "serve", "--repo=served", "--port=0"])
+    fn start(dir: &Path, backstop: &Path, answers: Answers) -> anyhow::Result<Self> {
+        let mut command = Command::new(backstop);
+        command.args(["repo", "serve", "--repo=served", "--port=0"]);
+        if answers == Answers::One {
+            command.arg("--many=1");
+        }
+        let mut server = command
             .args(["--address=127.0.0.1"])
             .current_dir(dir)
             .stdout(Stdio::piped())

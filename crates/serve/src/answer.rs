@@ -20,10 +20,11 @@ use crate::server::Activity;
 /// What never changes may be kept for a year.
 const FOREVER: &str = "public, max-age=31536000, immutable";
 
-/// Answers a request.
+/// Answers a request; `many` objects may be asked for at once.
 pub(crate) fn answer<B>(
     root: &Arc<Root>,
     request: &Request<B>,
+    many: usize,
     activity: &Activity,
 ) -> Response<Content> {
     activity.note();
@@ -37,14 +38,25 @@ pub(crate) fn answer<B>(
             return response;
         }
     };
-    if let ("/objects", Some(query)) = (request.uri().path(), request.uri().query()) {
-        return send_many(root, query, head, activity);
+    let target = (request.uri().path(), request.uri().query());
+    if let ("/objects", Some(query), 2..) = (target.0, target.1, many) {
+        return match many::names(query, many) {
+            Some(names) => send_many(root, names, head, activity),
+            None => status(StatusCode::BAD_REQUEST, activity),
+        };
     }
     let Some(path) = relative(request.uri().path()) else {
         return status(StatusCode::NOT_FOUND, activity);
     };
     match root.file(&path) {
-        Ok((file, is)) => send(&path, file, &is, request.headers(), head, activity),
+        Ok((file, is)) => {
+            let mut response = send(&path, file, &is, request.headers(), head, activity);
+            if many > 1 {
+                let name = HeaderName::from_static(many::HEADER);
+                response.headers_mut().insert(name, many.into());
+            }
+            response
+        }
         Err(e) if is_absent(&e) => status(StatusCode::NOT_FOUND, activity),
         Err(_) => status(StatusCode::INTERNAL_SERVER_ERROR, activity),
     }
@@ -72,11 +84,13 @@ fn status(code: StatusCode, activity: &Activity) -> Response<Content> {
     response
 }
 
-/// Several objects; what they are is in the query.
-fn send_many(root: &Arc<Root>, query: &str, head: bool, activity: &Activity) -> Response<Content> {
-    let Some(names) = many::names(query) else {
-        return status(StatusCode::BAD_REQUEST, activity);
-    };
+/// Several objects.
+fn send_many(
+    root: &Arc<Root>,
+    names: Vec<String>,
+    head: bool,
+    activity: &Activity,
+) -> Response<Content> {
     let body = match head {
         true => Content::empty(activity.clone()),
         false => Content::many(Many::new(Arc::clone(root), names), activity.clone()),
@@ -125,7 +139,6 @@ fn send(
         .header(ETAG, &tag)
         .header(ACCEPT_RANGES, "bytes")
         .header(CACHE_CONTROL, caching(path))
-        .header(many::HEADER, many::MOST)
         .header(CONTENT_TYPE, "application/octet-stream");
     match code {
         StatusCode::PARTIAL_CONTENT => {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::body::PIECE;
 use crate::place::{Root, relative};
 
-/// The most names in a request.
+/// The most names in a request: its line stays below 8 KiB.
 pub(crate) const MOST: usize = 64;
 /// The header that tells a client how many names it may send.
 pub(crate) const HEADER: &str = "backstop-many";
@@ -22,12 +22,12 @@ pub(crate) const TYPE: &str = "application/x-backstop-objects";
 const ABSENT: u64 = u64::MAX;
 
 /// The objects that a query names, as paths in the repository; `None` where it is
-/// none of ours.
-pub(crate) fn names(query: &str) -> Option<Vec<String>> {
+/// none of ours, or they are too many.
+pub(crate) fn names(query: &str, most: usize) -> Option<Vec<String>> {
     let list = query.strip_prefix("of=")?;
     let path = |name: &str| relative(&format!("/objects/{name}"));
     let names: Option<Vec<String>> = list.split(',').map(path).collect();
-    names.filter(|names| names.len() <= MOST)
+    names.filter(|names| names.len() <= most)
 }
 
 /// The answer: each object with its length before it, in the order of the names.
@@ -106,12 +106,12 @@ mod tests {
     fn queries() {
         let two = ["objects/ab/c.filez", "objects/de/f.dirtree"].map(str::to_owned);
         assert_eq!(
-            names("of=ab/c.filez,de/f.dirtree").as_deref(),
+            names("of=ab/c.filez,de/f.dirtree", 2).as_deref(),
             Some(&two[..])
         );
         let many = |n: usize| format!("of={}", vec!["ab/c.filez"; n].join(","));
-        assert_eq!(names(&many(MOST)).map(|n| n.len()), Some(MOST));
-        assert_eq!(names(&many(MOST + 1)), None);
+        assert_eq!(names(&many(MOST), MOST).map(|n| n.len()), Some(MOST));
+        assert_eq!(names(&many(MOST + 1), MOST), None);
         for bad in [
             "",
             "of",
@@ -123,7 +123,17 @@ mod tests {
             "x=1&of=ab/c.filez",
             "of=ab/c.filez,",
         ] {
-            assert_eq!(names(bad), None, "{bad}");
+            assert_eq!(names(bad, MOST), None, "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_leads_out(query in "(of=)?(/|\\.|,|%2e|%2f|\\\\|config|objects|a){0,12}") {
+            for name in names(&query, MOST).unwrap_or_default() {
+                proptest::prop_assert!(name.starts_with("objects/"));
+                proptest::prop_assert!(!name.split('/').any(|p| p.is_empty() || p.starts_with('.')));
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::answer::answer;
+use crate::many;
 use crate::place::Root;
 
 /// What keeps the server from serving.
@@ -46,6 +47,8 @@ pub enum ServerError {
 pub struct Limits {
     /// How many may be connected; the next ones wait.
     pub connections: usize,
+    /// How many objects an answer may hold; more than 64 are none.
+    pub many: usize,
     /// After so long without anything asked or taken a connection is closed.
     pub idle: Duration,
 }
@@ -54,6 +57,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            many: many::MOST,
             idle: Duration::from_secs(60),
         }
     }
@@ -189,7 +193,7 @@ async fn serve(root: Arc<Root>, stream: TcpStream, limits: Limits) {
     let service = {
         let activity = activity.clone();
         service_fn(move |request| {
-            let response = answer(&root, &request, &activity);
+            let response = answer(&root, &request, limits.many.min(many::MOST), &activity);
             async move { Ok::<_, Infallible>(response) }
         })
     };

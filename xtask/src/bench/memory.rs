@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 
-use super::work::{Into, Kind};
-use super::{Program, Served, build, command, follow, make, warm};
+use super::work::{Answers, Into, Kind};
+use super::{Program, Served, archive, build, command, follow, make, warm};
 use crate::peak::watch;
 use crate::scratch::Scratch;
 
@@ -60,7 +60,8 @@ pub fn table(report: &mut String, backstop: &Path, tree: &Path) -> anyhow::Resul
             .dir()
             .join(if from == long { "one" } else { "many" });
         std::fs::create_dir(&dir)?;
-        let served = Served::start(&dir, backstop, from)?;
+        archive(&dir, backstop, from)?;
+        let served = Served::start(&dir, backstop, Answers::Many)?;
         let theirs = pull(Program::Ostree, backstop, &dir, &served)?;
         let ours = pull(Program::Backstop, backstop, &dir, &served)?;
         writeln!(report, "| {name} | {} | {} |", theirs >> 10, ours >> 10)?;
@@ -75,7 +76,7 @@ fn pull(program: Program, backstop: &Path, dir: &Path, served: &Served) -> anyho
     std::fs::create_dir(&dir)?;
     let into = Into {
         name: "pulled",
-        kind: Kind::Following,
+        kind: Kind::Following(Answers::Many),
     };
     make(program, backstop, &dir, into)?;
     follow(program, backstop, &dir, into, served)?;

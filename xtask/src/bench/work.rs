@@ -27,15 +27,24 @@ pub enum Kind {
     /// As the host's own.
     Bare,
     /// The same, with the served one as its remote.
-    Following,
+    Following(Answers),
     /// What is served over HTTP.
     Archive,
+}
+
+/// What the server sends in one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// One object, as any web server does.
+    One,
+    /// Many, to those who ask for them.
+    Many,
 }
 
 /// One round, in this order: each piece builds on those before it. Nothing is
 /// removed within a round: ext4 searches long for an inode that was not in use a
 /// minute ago, and who comes after a removal pays for it.
-pub const WORKS: [Work; 10] = [
+pub const WORKS: [Work; 11] = [
     Work {
         name: "commit to bare",
         into: None,
@@ -111,10 +120,20 @@ pub const WORKS: [Work; 10] = [
         name: "pull over HTTP, archive to bare",
         into: Some(Into {
             name: "pulled",
-            kind: Kind::Following,
+            kind: Kind::Following(Answers::Many),
         }),
         ostree: &["pull", "--repo=pulled", "origin", "main"],
         backstop: &["pull", "--repo=pulled", "origin", "main"],
+        floor: &[Floor::Inflate, Floor::Hash, Floor::Create],
+    },
+    Work {
+        name: "the same, an object an answer",
+        into: Some(Into {
+            name: "singly",
+            kind: Kind::Following(Answers::One),
+        }),
+        ostree: &["pull", "--repo=singly", "origin", "main"],
+        backstop: &["pull", "--repo=singly", "origin", "main"],
         floor: &[Floor::Inflate, Floor::Hash, Floor::Create],
     },
     Work {

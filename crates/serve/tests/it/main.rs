@@ -203,6 +203,20 @@ fn many_objects_in_one_answer() {
 }
 
 #[test]
+fn one_object_an_answer_where_that_is_wanted() {
+    let dir = repository();
+    let limits = Limits {
+        many: 1,
+        ..Limits::default()
+    };
+    let server = Running::start(&dir.path().join("repo"), limits);
+    let head = server.get("/objects/ab/big.filez", "").0;
+    assert!(!head.contains("backstop-many"), "{head}");
+    let head = server.get("/objects?of=ab/big.filez", "").0;
+    assert!(head.starts_with("HTTP/1.1 404"), "{head}");
+}
+
+#[test]
 fn nothing_else_is_shown() {
     let dir = repository();
     let server = Running::start(&dir.path().join("repo"), Limits::default());
@@ -273,6 +287,7 @@ fn who_does_nothing_is_let_go() {
     let limits = Limits {
         connections: 4,
         idle: Duration::from_millis(500),
+        ..Limits::default()
     };
     let server = Running::start(&dir.path().join("repo"), limits);
     // They fill all places: saying nothing, saying little, and not listening.

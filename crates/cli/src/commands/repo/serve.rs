@@ -23,6 +23,9 @@ pub struct Serve {
     /// How many clients may be connected; more have to wait
     #[arg(long, default_value_t = Limits::default().connections)]
     connections: usize,
+    /// How many objects an answer may hold; 1 where a cache in front is to keep them
+    #[arg(long, default_value_t = Limits::default().many)]
+    many: usize,
 }
 
 impl Serve {
@@ -38,6 +41,7 @@ impl Serve {
         }
         let limits = Limits {
             connections: self.connections.max(1),
+            many: self.many,
             ..Limits::default()
         };
         let address = SocketAddr::new(self.address, self.port);

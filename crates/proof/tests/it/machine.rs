@@ -34,7 +34,7 @@ activation_timeout = \"180s\"
 ";
 
 /// The boot never gets as far as to be checked.
-const STUCK: &str = "[Unit]
+pub const STUCK: &str = "[Unit]
 Description=Never ends
 DefaultDependencies=no
 Conflicts=shutdown.target

@@ -3,7 +3,7 @@
 use testbed::nixos::{BootLoader, Fault, Toplevel};
 
 use crate::machine::{
-    Story, UNHURRIED, a_power_cut_in_a_boot_trial, a_power_cut_in_the_window,
+    STUCK, Story, UNHURRIED, a_power_cut_in_a_boot_trial, a_power_cut_in_the_window,
     a_reboot_in_the_window, all_rows, back_by_the_loader, boots_once, sound, stage,
 };
 
@@ -19,6 +19,8 @@ fn boot_trials_by_grub() {
         kept(&mut story, Toplevel::new("2").specialised());
         a_power_cut_in_a_boot_trial(&mut story);
         a_check_fails(&mut story);
+        the_start_is_stuck(&mut story);
+        the_initramfs_hangs(&mut story);
         an_older_generation(&mut story);
     }
 }
@@ -63,6 +65,28 @@ fn a_check_fails(story: &mut Story<'_>) {
     boots_once(story, version, "");
     let row = "a boot trial, a unit fails: back";
     back_by_the_loader(story, boots, &["checks-failed"], row);
+}
+
+/// Its systemd runs, and so does the timer that ends the trial.
+fn the_start_is_stuck(story: &mut Story<'_>) {
+    let boots = story.machine.boots();
+    let stuck = Toplevel::new("waits").unit("stuck.service", STUCK);
+    boots_once(story, stuck, "--boot-deadline 60s");
+    let row = "a boot trial, a unit that never ends: back by itself";
+    back_by_the_loader(story, boots, &["deadline"], row);
+}
+
+/// Nothing of backstop runs then: somebody has to switch it off and on.
+fn the_initramfs_hangs(story: &mut Story<'_>) {
+    let boots = story.machine.boots();
+    let hangs = Toplevel::new("hangs").with(Fault::InitramfsHangs);
+    boots_once(story, hangs, "");
+    let machine = &story.machine;
+    machine.wait_until("the initramfs", || machine.showed("TESTBED-HANGS"));
+    machine.power_off();
+    machine.power_on().unwrap();
+    let row = "a boot trial, the initramfs hangs, a power cut: back";
+    back_by_the_loader(story, boots, &["attempts-used-up"], row);
 }
 
 /// GRUB finds the entry among many: it is not the first of its submenu, and in one

@@ -48,6 +48,8 @@ pub enum Fault {
     AppDies,
     /// Its kernel panics: PID 1 ends.
     Panics,
+    /// Its initramfs waits for ever, before anything is mounted.
+    InitramfsHangs,
 }
 
 /// A version of the system: named, with what is wrong with it, and more files.
@@ -171,6 +173,9 @@ impl Toplevel {
         if self.faults.contains(&Fault::InitChanged) {
             put(&top.join("init-interface-version"), "systemd 2\n")?;
         }
+        if self.faults.contains(&Fault::InitramfsHangs) {
+            put(&dir.join("kernel-params"), " testbed.hang")?;
+        }
         if self.faults.contains(&Fault::CriticalChange) {
             put(&top.join("switch-inhibitors"), "{\"systemd\":\"260\"}\n")?;
         }
@@ -200,7 +205,9 @@ impl Toplevel {
             ),
             Fault::AppDies => (String::new(), self.etc("systemd/system/app.service", DIES)),
             Fault::Panics => ("PANICS=1".to_owned(), self),
-            Fault::InitChanged | Fault::CriticalChange => (String::new(), self),
+            Fault::InitChanged | Fault::CriticalChange | Fault::InitramfsHangs => {
+                (String::new(), self)
+            }
         };
         knobs.push(knob);
         mended

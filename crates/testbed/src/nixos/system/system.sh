@@ -20,7 +20,9 @@ if [ -n "$kernel" ]; then
   ln -s "$kernel/vmlinuz" "$out/kernel"
   ln -s "$initrd/initrd" "$out/initrd"
   ln -s /usr/bin/bootctl "$out/sw/bin/bootctl"
+  # What a version adds to it begins with a blank.
   printf 'console=ttyS0 quiet mitigations=off no_timer_check net.ifnames=0 root=/dev/nvme0n1p2 panic=-1' >"$out/kernel-params"
+  [ ! -e "$special/kernel-params" ] || cat "$special/kernel-params" >>"$out/kernel-params"
 else
   echo "kernel of testbed" >"$out/kernel"
   echo "initrd of testbed" >"$out/initrd"

@@ -50,8 +50,8 @@ pub struct BootSettings {
 }
 
 /// What a boot loader that compares no digests comes to.
-const UNSEEN: &str =
-    "a damaged kernel is not noticed when it is loaded: it may hang until power-off, or run";
+const UNSEEN: &str = "without Secure Boot, a damaged kernel is not noticed when it is loaded: it \
+     may hang until power-off, or run";
 
 impl BootSettings {
     /// What this host's boot loader cannot do that GRUB, as backstop installs it, does.

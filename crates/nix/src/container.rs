@@ -42,6 +42,9 @@ const PROPERTIES: [&str; 10] = [
 ];
 /// What it runs with.
 const PROGRAMS: [&str; 4] = ["systemd-nspawn", "systemd-run", "systemctl", "nsenter"];
+/// Said to the system inside, as by a kernel's command line: although it finds an empty
+/// `/etc`, it is not to ask anybody for a password or a language.
+const NOT_THE_FIRST_BOOT: [&str; 2] = ["systemd.condition-first-boot=no", "systemd.firstboot=no"];
 /// How long systemd may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long what was killed may take to be gone.
@@ -182,7 +185,10 @@ impl Container<'_> {
         let word = |path: &Path| path.to_string_lossy().into_owned();
         match payload {
             Payload::Activation => words.extend([word(&toplevel.join("activate")), word(toplevel)]),
-            Payload::System => words.push(word(&first_program(toplevel))),
+            Payload::System => {
+                words.push(word(&first_program(toplevel)));
+                words.extend(NOT_THE_FIRST_BOOT.map(str::to_owned));
+            }
         }
         words
     }
@@ -372,6 +378,26 @@ mod tests {
             "a.service loaded failed failed An a\nb.service loaded activating auto-restart B\n";
         let both = ["a.service", "b.service"].map(str::to_owned);
         assert_eq!(words(units, 0, |_| true), both.into());
+    }
+
+    /// On a host with cgroups of version 2 it waited for a person at a console that
+    /// nobody sees, until its time was over.
+    #[test]
+    fn the_system_inside_asks_nobody() {
+        let layout = Layout::new(Path::new("/"));
+        let name = format!("/nix/store/{}-nixos", "0".repeat(32));
+        let container = Container {
+            layout: &layout,
+            toplevel: &StorePath::parse(&layout, &name).unwrap(),
+            shows: &[],
+            limit: Duration::from_secs(1),
+            root: "/r".into(),
+            log: "/log".into(),
+        };
+        let words = container.nspawn(Payload::System);
+        let (before, told) = words.split_at(words.len() - NOT_THE_FIRST_BOOT.len());
+        assert_eq!(told, NOT_THE_FIRST_BOOT);
+        assert!(before.last().is_some_and(|first| first.ends_with("/init")));
     }
 
     #[test]

@@ -29,7 +29,7 @@ const PACKAGES: &[&str] = &[
 ];
 
 /// What a machine with Nix has besides.
-const NIX_PACKAGES: &[&str] = &["nix-bin", "systemd-boot", "procps"];
+const NIX_PACKAGES: &[&str] = &["nix-bin", "systemd-boot", "systemd-container", "procps"];
 
 /// Makes the root small, quiet and reachable.
 const CUSTOMIZE: &str = include_str!("debian/customize.sh");

@@ -118,7 +118,7 @@ impl<'a> Story<'a> {
     }
 
     /// Brings a version by `nix copy`.
-    fn copy(&self, version: Toplevel) -> String {
+    pub fn copy(&self, version: Toplevel) -> String {
         let version = self.build(version);
         let name = self.machine.name();
         let copy = format!("nix copy --no-check-sigs --to ssh://root@{name} {version}");

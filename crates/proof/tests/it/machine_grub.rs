@@ -42,6 +42,7 @@ fn live_trials_by_grub() {
     a_reboot_in_the_window(&mut story);
     a_power_cut_in_the_window(&mut story);
     a_generation_chosen_by_hand(&mut story);
+    a_container_first(&mut story);
 }
 
 fn a_kernel_panics(story: &mut Story<'_>) {
@@ -127,6 +128,29 @@ fn a_generation_chosen_by_hand(story: &mut Story<'_>) {
     let good = story.good.clone();
     story.machine.assert_kept(&good);
     story.done("a generation chosen by hand, then an upgrade: kept");
+}
+
+/// The host has cgroups of version 2, as those of today have.
+fn a_container_first(story: &mut Story<'_>) {
+    let told = "[container]\nstart = \"activation\"\nshows = [\"/usr\"]\n";
+    let script = format!(
+        "stat -f -c %T /sys/fs/cgroup; mkdir -p /etc/backstop; printf '%s' '{told}' >/etc/backstop/nix.toml"
+    );
+    assert_eq!(story.machine.run(&script).unwrap().trim(), "cgroup2fs");
+    let bad = story.copy(sound("boxed").with(Fault::ActivateFails));
+    story.upgrades += 1;
+    let machine = &story.machine;
+    let (code, said) = machine.tries(&format!("backstop switch {bad} --live --wait"));
+    let ending = machine.wait_for_ending(story.upgrades);
+    assert_eq!(ending.end, "rejected", "{said}\n{}", machine.testimony());
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("snippet `testbed` failed"), "{said}");
+    machine.assert_back_on(&story.good);
+    let left = "systemctl list-units --all --plain --no-legend 'backstop-preflight*'; pgrep -a nspawn; ls /var/lib/backstop/container";
+    assert_eq!(machine.tries(left).1, "");
+    story.done("a container first, its activation fails there: rejected");
+    story.keeps(UNHURRIED, sound("unboxed"));
+    story.done("a container first, all well: kept");
 }
 
 /// Does what GRUB does when somebody chooses the oldest generation in its menu.

@@ -49,8 +49,8 @@ impl Scratch {
     )]
     fn mount(&mut self, bytes: u64) -> anyhow::Result<()> {
         let image = self.dir.join("image");
-        // Two programs with two repositories and a checkout by copies each, and the floor.
-        let size = (bytes * 10).max(1 << 30) + (4 << 30);
+        // Two programs with four repositories and a checkout by copies each, and the floor.
+        let size = (bytes * 14).max(1 << 30) + (4 << 30);
         std::fs::File::create(&image)?.set_len(size)?;
         run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
         // Without the thread that goes on writing inode tables.

@@ -54,9 +54,7 @@ impl Base {
         url.set_path(&format!("{base}/{path}"));
         url
     }
-}
 
-impl Base {
     /// The address of several objects at once, by their paths; `None` where the address
     /// has a query of its own.
     pub(crate) fn many(&self, paths: &[String]) -> Option<Url> {

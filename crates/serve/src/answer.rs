@@ -38,14 +38,14 @@ pub(crate) fn answer<B>(
             return response;
         }
     };
-    let target = (request.uri().path(), request.uri().query());
-    if let ("/objects", Some(query), 2..) = (target.0, target.1, many) {
+    let uri = request.uri();
+    if let ("/objects", Some(query), 2..) = (uri.path(), uri.query(), many) {
         return match many::names(query, many) {
             Some(names) => send_many(root, names, head, activity),
             None => status(StatusCode::BAD_REQUEST, activity),
         };
     }
-    let Some(path) = relative(request.uri().path()) else {
+    let Some(path) = relative(uri.path()) else {
         return status(StatusCode::NOT_FOUND, activity);
     };
     match root.file(&path) {

@@ -26,13 +26,16 @@ pub(crate) struct Content {
 #[derive(Debug)]
 enum Source {
     Nothing,
-    /// A file, from `at` up to `end`.
-    Part {
-        file: File,
-        at: u64,
-        end: u64,
-    },
+    Part(Part),
     Many(Many),
+}
+
+/// Bytes of a file that are still to be sent.
+#[derive(Debug)]
+pub(crate) struct Part {
+    file: File,
+    at: u64,
+    end: u64,
 }
 
 impl Content {
@@ -47,7 +50,7 @@ impl Content {
     /// The bytes from `at` up to `end`.
     pub(crate) fn of(file: File, at: u64, end: u64, activity: Activity) -> Self {
         Self {
-            source: Source::Part { file, at, end },
+            source: Source::Part(Part::new(file, at, end)),
             activity,
         }
     }
@@ -61,17 +64,37 @@ impl Content {
     }
 }
 
-/// The next bytes of a file.
-fn part(file: &File, at: &mut u64, end: u64) -> io::Result<Option<Bytes>> {
-    let len = usize::try_from(end - *at).unwrap_or(PIECE).min(PIECE);
-    if len == 0 {
-        return Ok(None);
+impl Part {
+    /// From `at` up to `end`.
+    pub(crate) fn new(file: File, at: u64, end: u64) -> Self {
+        Self { file, at, end }
     }
-    let mut piece = vec![0; len];
-    // It became shorter: the client must notice that this is not all.
-    file.read_exact_at(&mut piece, *at)?;
-    *at += len as u64;
-    Ok(Some(piece.into()))
+
+    /// Whether all of it was read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.at == self.end
+    }
+
+    /// Reads on, as far as there is room in the piece.
+    ///
+    /// # Errors
+    /// The disk's; it became shorter. The client must notice that this is not all.
+    pub(crate) fn fill(&mut self, piece: &mut Vec<u8>) -> io::Result<()> {
+        let room = PIECE.saturating_sub(piece.len());
+        let len = usize::try_from(self.end - self.at).map_or(room, |left| left.min(room));
+        let from = piece.len();
+        piece.resize(from + len, 0);
+        self.file.read_exact_at(&mut piece[from..], self.at)?;
+        self.at += len as u64;
+        Ok(())
+    }
+
+    /// The next bytes; `None` at the end.
+    fn piece(&mut self) -> io::Result<Option<Bytes>> {
+        let mut piece = Vec::new();
+        self.fill(&mut piece)?;
+        Ok((!piece.is_empty()).then(|| piece.into()))
+    }
 }
 
 impl Body for Content {
@@ -87,7 +110,7 @@ impl Body for Content {
         self.activity.note();
         let piece = match &mut self.source {
             Source::Nothing => Ok(None),
-            Source::Part { file, at, end } => part(file, at, *end),
+            Source::Part(part) => part.piece(),
             Source::Many(many) => many.piece(),
         };
         Poll::Ready(piece.map(|piece| piece.map(Frame::data)).transpose())
@@ -96,7 +119,7 @@ impl Body for Content {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Nothing => true,
-            Source::Part { at, end, .. } => at == end,
+            Source::Part(part) => part.is_over(),
             Source::Many(_) => false,
         }
     }
@@ -104,7 +127,7 @@ impl Body for Content {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Nothing => SizeHint::with_exact(0),
-            Source::Part { at, end, .. } => SizeHint::with_exact(end - at),
+            Source::Part(part) => SizeHint::with_exact(part.end - part.at),
             Source::Many(_) => SizeHint::default(),
         }
     }

@@ -2,14 +2,12 @@
 //!
 //! The layout is in `docs/formats/many-objects.md`.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::body::PIECE;
+use crate::body::{PIECE, Part};
 use crate::place::{Root, relative};
 
 /// The most names in a request: its line stays below 8 KiB.
@@ -35,8 +33,8 @@ pub(crate) fn names(query: &str, most: usize) -> Option<Vec<String>> {
 pub(crate) struct Many {
     root: Arc<Root>,
     names: std::vec::IntoIter<String>,
-    /// The one that is being sent: from where on, and its end.
-    open: Option<(File, u64, u64)>,
+    /// What is left of the one that is being sent.
+    open: Option<Part>,
 }
 
 impl Many {
@@ -58,7 +56,10 @@ impl Many {
             if self.open.is_none() && !self.begin(&mut piece)? {
                 break;
             }
-            self.fill(&mut piece)?;
+            if let Some(part) = &mut self.open {
+                part.fill(&mut piece)?;
+            }
+            self.open.take_if(|part| part.is_over());
         }
         Ok((!piece.is_empty()).then(|| piece.into()))
     }
@@ -70,7 +71,7 @@ impl Many {
         };
         let length = match self.root.file(&name) {
             Ok((file, is)) => {
-                self.open = Some((file, 0, is.len()));
+                self.open = Some(Part::new(file, 0, is.len()));
                 is.len()
             }
             Err(e) if crate::answer::is_absent(&e) => ABSENT,
@@ -78,23 +79,6 @@ impl Many {
         };
         piece.extend_from_slice(&length.to_be_bytes());
         Ok(true)
-    }
-
-    /// Reads as much as there is room for.
-    fn fill(&mut self, piece: &mut Vec<u8>) -> io::Result<()> {
-        let Some((file, at, end)) = &mut self.open else {
-            return Ok(());
-        };
-        let room = PIECE.saturating_sub(piece.len());
-        let len = usize::try_from(*end - *at).unwrap_or(room).min(room);
-        let from = piece.len();
-        piece.resize(from + len, 0);
-        file.read_exact_at(&mut piece[from..], *at)?;
-        *at += len as u64;
-        if at == end {
-            self.open = None;
-        }
-        Ok(())
     }
 }
 

@@ -45,7 +45,7 @@ pub fn lint() -> anyhow::Result<()> {
 }
 
 /// Installs what is missing where that is allowed, then runs all tests.
-pub fn run(install: bool) -> anyhow::Result<()> {
+pub fn run(install: bool, all_releases: bool) -> anyhow::Result<()> {
     let missing = packages::missing(NEEDS);
     if install && packages::is_root() && !missing.is_empty() {
         println!("== installing Debian packages: {}", missing.join(" "));
@@ -57,6 +57,9 @@ pub fn run(install: bool) -> anyhow::Result<()> {
     let mut environment = Vec::new();
     if complete {
         environment.push(("BACKSTOP_REQUIRE_ALL", "1"));
+    }
+    if all_releases {
+        environment.push(("BACKSTOP_RELEASES", "all"));
     }
     // The tests that put the program on a machine take the one that is built with
     // them, rather than have it built once more.

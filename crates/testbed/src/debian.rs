@@ -8,8 +8,7 @@ use monitor::Monitor;
 
 use crate::cache::{self, Cache};
 use crate::error::Doing;
-use crate::sources::SUITE;
-use crate::{Error, Result, packages, program, sources};
+use crate::{Error, Release, Result, packages, program, sources};
 
 /// What the guest is made of.
 const PACKAGES: &[&str] = &[
@@ -52,6 +51,7 @@ const OPTIONS: &[&str] = &[
 /// A kind of root.
 struct Kind {
     name: &'static str,
+    release: Release,
     more_packages: &'static [&'static str],
     customize: &'static [&'static str],
 }
@@ -61,9 +61,13 @@ struct Kind {
 ///
 /// # Errors
 /// Missing packages, no root rights, or what `mmdebstrap` said.
-pub fn root(cache: &Cache, monitor: &dyn Monitor) -> Result<PathBuf> {
+pub fn root(cache: &Cache, release: Release, monitor: &dyn Monitor) -> Result<PathBuf> {
     let kind = Kind {
-        name: "debian",
+        name: match release {
+            Release::Bookworm => "debian",
+            Release::Trixie => "debian-trixie",
+        },
+        release,
         more_packages: &[],
         customize: &[CUSTOMIZE],
     };
@@ -79,6 +83,7 @@ pub fn root(cache: &Cache, monitor: &dyn Monitor) -> Result<PathBuf> {
 pub fn nix_root(cache: &Cache, monitor: &dyn Monitor) -> Result<PathBuf> {
     let kind = Kind {
         name: "debian-nix",
+        release: Release::Bookworm,
         more_packages: NIX_PACKAGES,
         customize: &[CUSTOMIZE, CUSTOMIZE_NIX],
     };
@@ -99,7 +104,7 @@ impl Kind {
             return Err(Error::NeedsRoot("build a Debian root"));
         }
         let (_, public) = ssh_key(cache)?;
-        let sources = sources::of_this_machine();
+        let sources = sources::of_this_machine(self.release);
         let key = fs::read(&public).doing("read", &public)?;
         let id = cache::key(&[
             self.packages().as_bytes(),
@@ -109,7 +114,8 @@ impl Kind {
             &key,
         ]);
         let dir = cache.dir_for(self.name, &id, |dir| {
-            monitor.note(&format!("building a Debian {SUITE} root, about a minute"));
+            let suite = self.release.suite();
+            monitor.note(&format!("building a Debian {suite} root, about a minute"));
             self.build(dir, &sources, &public)
         })?;
         Ok(dir.join("root"))
@@ -132,7 +138,7 @@ impl Kind {
                 .args(OPTIONS)
                 .arg(format!("--include={}", self.packages()))
                 .args(hooks)
-                .arg(SUITE)
+                .arg(self.release.suite())
                 .args([&dir.join("root"), &list]),
         )
         .map(drop)

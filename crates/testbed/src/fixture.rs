@@ -16,7 +16,8 @@ use crate::cache::Cache;
 use crate::error::Doing;
 use crate::versions::{self, Recipe};
 use crate::{
-    Container, ContainerBoot, Error, Firmware, MachineOptions, Result, debian, kvm, program,
+    Container, ContainerBoot, Error, Firmware, MachineOptions, Release, Result, debian, kvm,
+    program,
 };
 
 /// The branch of the first version, and of those that are released on it.
@@ -41,36 +42,43 @@ const SERIAL: u32 = 115_200;
 pub struct Fixture {
     dir: PathBuf,
     cache: Cache,
+    binary: PathBuf,
     repo: Repo,
     fs: Arc<dyn Fs>,
 }
 
 impl Fixture {
-    /// Prepares Debian with `binary` as its backstop, and commits it as version
+    /// Prepares Debian 12 with `binary` as its backstop, and commits it as version
     /// 1 to [`BRANCH`]. `dir` must be empty or new.
     ///
     /// # Errors
     /// Missing packages, no root rights, the disk's.
     pub fn new(cache: &Cache, dir: &Path, binary: &Path, monitor: &dyn Monitor) -> Result<Self> {
-        let root = debian::root(cache, monitor)?;
+        Self::of(Release::Bookworm, cache, dir, binary, monitor)
+    }
+
+    /// The same with this release of Debian.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of(
+        release: Release,
+        cache: &Cache,
+        dir: &Path,
+        binary: &Path,
+        monitor: &dyn Monitor,
+    ) -> Result<Self> {
         std::fs::create_dir_all(dir).doing("create", dir)?;
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
-        let options = PrepareOptions {
-            tree: root,
-            into: Some(dir.join("tree-1")),
-            binary: binary.to_owned(),
-            kernel: None,
-            initramfs: Initramfs::Build,
-        };
-        tree::plan(&*fs, &options)?.apply(&*fs, monitor)?;
         let repo = Repo::create(Arc::clone(&fs), &dir.join("repo"), RepoMode::Bare)?;
         let fixture = Self {
             dir: dir.to_owned(),
             cache: cache.clone(),
+            binary: binary.to_owned(),
             repo,
             fs,
         };
-        fixture.commit(1, BRANCH, monitor)?;
+        fixture.add_release(1, release, BRANCH, monitor)?;
         Ok(fixture)
     }
 
@@ -81,7 +89,7 @@ impl Fixture {
     }
 
     /// The prepared tree of a version, to change before it is committed, or to
-    /// look at. Files are shared with version 1: replace, never change them.
+    /// look at. Files are shared with other versions: replace, never change them.
     #[must_use]
     pub fn tree(&self, number: u32) -> PathBuf {
         self.dir.join(format!("tree-{number}"))
@@ -98,7 +106,45 @@ impl Fixture {
         branch: &str,
         monitor: &dyn Monitor,
     ) -> Result<Checksum> {
-        versions::derive(&self.tree(1), &self.tree(number), number, recipe)?;
+        self.add_to(1, number, recipe, branch, monitor)
+    }
+
+    /// The same from version `from`.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn add_to(
+        &self,
+        from: u32,
+        number: u32,
+        recipe: Recipe,
+        branch: &str,
+        monitor: &dyn Monitor,
+    ) -> Result<Checksum> {
+        versions::derive(&self.tree(from), &self.tree(number), number, recipe)?;
+        self.commit(number, branch, monitor)
+    }
+
+    /// Prepares a release of Debian as version `number` and commits it to `branch`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn add_release(
+        &self,
+        number: u32,
+        release: Release,
+        branch: &str,
+        monitor: &dyn Monitor,
+    ) -> Result<Checksum> {
+        let options = PrepareOptions {
+            tree: debian::root(&self.cache, release, monitor)?,
+            into: Some(self.tree(number)),
+            binary: self.binary.clone(),
+            kernel: None,
+            initramfs: Initramfs::Build,
+        };
+        tree::plan(&*self.fs, &options)?.apply(&*self.fs, monitor)?;
+        versions::mark(&self.tree(number), number)?;
         self.commit(number, branch, monitor)
     }
 

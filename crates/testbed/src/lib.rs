@@ -28,6 +28,7 @@ pub mod program;
 
 mod qemu;
 pub mod recording;
+mod release;
 pub mod sources;
 mod ssh;
 pub mod versions;
@@ -37,4 +38,5 @@ pub use error::{Error, Result};
 pub use fixture::Fixture;
 pub use machine::{End, Firmware, Machine, MachineOptions};
 pub use nspawn::{Container, ContainerBoot};
+pub use release::Release;
 pub use ssh::Ssh;

@@ -45,7 +45,7 @@ pub enum Recipe {
 pub fn derive(from: &Path, to: &Path, number: u32, recipe: Recipe) -> Result<()> {
     program::run(Command::new("cp").args(["-al", "--"]).args([from, to]))?;
     if !matches!(recipe, Recipe::Configured | Recipe::Misconfigured) {
-        put(to, "usr/lib/testbed-version", &format!("{number}\n"), 0o644)?;
+        mark(to, number)?;
     }
     match recipe {
         Recipe::Good => Ok(()),
@@ -82,6 +82,16 @@ pub fn derive(from: &Path, to: &Path, number: u32, recipe: Recipe) -> Result<()>
         Recipe::Configured => configure(to, &format!("# version {number}\n")),
         Recipe::Misconfigured => configure(to, "NoSuchOption yes\n"),
     }
+}
+
+/// Writes the number of a version into its tree.
+pub(crate) fn mark(tree: &Path, number: u32) -> Result<()> {
+    put(
+        tree,
+        "usr/lib/testbed-version",
+        &format!("{number}\n"),
+        0o644,
+    )
 }
 
 /// Where the versions that differ in sshd's configuration differ, below `/etc`.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use durable::RealFs;
 use monitor::Silent;
 use provision::tree::{Initramfs, PrepareOptions, plan};
-use testbed::{cache::Cache, debian, packages};
+use testbed::{Release, cache::Cache, debian, packages};
 
 /// The least that passes for a Debian root.
 pub fn small_root(at: &Path) -> PathBuf {
@@ -147,7 +147,7 @@ fn debian_makes_its_initramfs_without_being_changed() {
         println!("skipped: needs {what}");
         return;
     }
-    let root = debian::root(&Cache::from_env(), &Silent).unwrap();
+    let root = debian::root(&Cache::from_env(), Release::Bookworm, &Silent).unwrap();
     let tmp = tempfile::tempdir_in("/var/tmp").unwrap();
     let into = tmp.path().join("tree");
     let options = PrepareOptions {

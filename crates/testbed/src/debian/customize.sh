@@ -11,9 +11,9 @@ kver=$(ls "$r/usr/lib/modules")
 keep='virtio[a-z_-]*|net_failover|failover|fat|vfat|nls_[a-z0-9_-]*|overlay|squashfs|erofs|watchdog|softdog|i6300esb'
 keep="$keep|dm-[a-z-]*|loop|fuse|af_packet|efivarfs|rng-core|qemu_fw_cfg|crc[a-z0-9_-]*|xxhash[a-z0-9_-]*|autofs4|libcrc32c"
 keep="$keep|ahci|libahci|libata|sd_mod|scsi_mod|scsi_common|nf_tables|nfnetlink|configfs|evdev|button|binfmt_misc|dax"
-find "$r/usr/lib/modules/$kver/kernel" -name '*.ko' | grep -vE "/($keep)\.ko\$" | xargs -r rm -f
+find "$r/usr/lib/modules/$kver/kernel" -name '*.ko*' | grep -vE "/($keep)\.ko(\.xz)?\$" | xargs -r rm -f
 find "$r/usr/lib/modules/$kver/kernel" -type d -empty -delete
-depmod -b "$r" "$kver"
+chroot "$r" depmod "$kver"
 # One initramfs is enough, and it is made when the tree is prepared.
 rm -f "$r"/boot/initrd.img-* "$r"/initrd.img* "$r"/vmlinuz*
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use monitor::Silent;
 use testbed::machine::DirectKernel;
 use testbed::versions::Recipe;
-use testbed::{Container, Firmware, Fixture, Machine, fixture, packages};
+use testbed::{Container, Firmware, Fixture, Machine, Release, fixture, packages};
 
 use crate::support;
 
@@ -123,6 +123,32 @@ fn one_image_boots_with_both_firmwares() {
     machine.wait_ready(LIMIT).unwrap();
     machine.run("test -d /sys/firmware/efi").unwrap();
     is_deployed(&machine);
+}
+
+#[test]
+fn another_release_boots_too() {
+    let needs = [packages::ROOT, packages::DISK, packages::MACHINE];
+    if !support::all_releases() || !support::able(&needs) {
+        return;
+    }
+    let _one = support::one_at_a_time();
+    let tmp = fixture::work_dir().unwrap();
+    let fixture = new(tmp.path());
+    fixture
+        .add_release(2, Release::Trixie, "v2", &Silent)
+        .unwrap();
+    fixture.add_to(2, 3, Recipe::Good, "v3", &Silent).unwrap();
+    let image = fixture.image("v3", "disk.img", &Silent).unwrap();
+    let options = fixture.machine(&image, Firmware::Efi).unwrap();
+    let machine = Machine::boot(options).unwrap();
+    machine.wait_ready(LIMIT).unwrap();
+    is_deployed(&machine);
+    let says = machine.run("cat /etc/debian_version /usr/lib/testbed-version; uname -r");
+    let says = says.unwrap();
+    let lines: Vec<&str> = says.lines().collect();
+    assert!(lines[0].starts_with("13."), "{says}");
+    assert_eq!(lines[1], "3", "{says}");
+    assert!(lines[2].starts_with("6.12."), "{says}");
 }
 
 #[test]

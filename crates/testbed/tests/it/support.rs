@@ -21,3 +21,12 @@ pub fn cache() -> Cache {
 pub fn one_at_a_time() -> std::fs::File {
     cache().lock("boots").unwrap()
 }
+
+/// Whether other releases of Debian are wanted too: their roots take their time.
+pub fn all_releases() -> bool {
+    let wanted = std::env::var_os("BACKSTOP_RELEASES").is_some_and(|which| which == "all");
+    if !wanted {
+        println!("left out: other releases of Debian, without BACKSTOP_RELEASES=all");
+    }
+    wanted
+}

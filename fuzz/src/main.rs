@@ -7,6 +7,7 @@
 
 mod files;
 mod formats;
+mod many;
 mod repository;
 
 use std::sync::OnceLock;
@@ -17,7 +18,7 @@ use libfuzzer_sys::fuzz_target;
 type Parser = fn(&[u8]);
 
 /// The parsers by name. `xtask` has the same list, with the seeds of each.
-const PARSERS: [(&str, Parser); 17] = [
+const PARSERS: [(&str, Parser); 19] = [
     ("metadata", formats::metadata),
     ("value-text", formats::value_text),
     ("objects", formats::objects),
@@ -35,6 +36,8 @@ const PARSERS: [(&str, Parser); 17] = [
     ("wire", files::wire),
     ("check", files::check),
     ("metalink", files::metalink),
+    ("many-answer", many::answer),
+    ("many-query", many::query),
 ];
 
 fn chosen() -> Parser {

@@ -13,12 +13,15 @@
 //! | `attempt.rs` | one response, read with a bound on patience |
 //! | `transfer.rs` | one file, however many attempts and mirrors that takes |
 //! | `connection.rs` | small files: refs, summary |
+//! | `many.rs` | several objects in one answer |
+//! | `answer.rs` | what the bytes of such an answer mean |
 //! | `summary.rs` | the summary: cached, and never an older one |
 //! | `delta.rs` | static deltas instead of many objects |
 //! | `download.rs` | a session's objects, many at once |
 //! | `pull.rs` | all of it in order |
 
 mod address;
+mod answer;
 mod attempt;
 mod client;
 mod connection;
@@ -35,6 +38,7 @@ mod transfer;
 mod xml;
 
 pub use address::file_url;
+pub use answer::{ManyAnswer, ManyPart};
 pub use connection::Connection;
 pub use delta::{DeltaPreview, Deltas};
 pub use error::{Error, Result};

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::NetOptions;
+use crate::answer::{ManyAnswer, ManyPart};
 use crate::attempt::{Failure, Outcome, Pace, Sink, broken, prepared};
 use crate::error::Trouble;
 
@@ -18,8 +18,6 @@ use crate::error::Trouble;
 const HEADER: &str = "backstop-many";
 /// As many are asked for at most: so no thread is left without work for long.
 const MOST: usize = 32;
-/// Stands for the length of what is not there.
-const ABSENT: u64 = u64::MAX;
 
 /// How many objects may be asked for at once; 1 where the server says nothing of it.
 pub(crate) fn offered(headers: &HeaderMap) -> usize {
@@ -32,7 +30,7 @@ pub(crate) fn offered(headers: &HeaderMap) -> usize {
 pub(crate) struct Many {
     response: Response,
     pace: Pace,
-    piece: Bytes,
+    answer: ManyAnswer,
 }
 
 impl Many {
@@ -45,7 +43,7 @@ impl Many {
             StatusCode::OK => Ok(Self {
                 response,
                 pace,
-                piece: Bytes::new(),
+                answer: ManyAnswer::default(),
             }),
             other => Err(Failure::Never(Trouble::Status(other.as_u16()))),
         }
@@ -53,42 +51,31 @@ impl Many {
 
     /// Reads the next object into its sink.
     pub(crate) async fn next(&mut self, sink: &mut dyn Sink) -> Result<Outcome, Failure> {
-        let mut left = self.length().await?;
-        if left == ABSENT {
-            return Ok(Outcome::Absent);
+        loop {
+            match self.part().await? {
+                ManyPart::Absent => return Ok(Outcome::Absent),
+                ManyPart::Begins(length) => sink.expect(length),
+                ManyPart::Bytes(bytes) => sink.write(&bytes)?,
+                ManyPart::Ends => {
+                    sink.finish()?;
+                    return Ok(Outcome::Complete);
+                }
+            }
         }
-        sink.expect(left);
-        while left > 0 {
-            let piece = self.piece(left).await?;
-            left -= piece.len() as u64;
-            sink.write(&piece)?;
-        }
-        sink.finish()?;
-        Ok(Outcome::Complete)
     }
 
-    async fn length(&mut self) -> Result<u64, Failure> {
-        let mut bytes = [0; 8];
-        let mut at = 0;
-        while at < bytes.len() {
-            let piece = self.piece((bytes.len() - at) as u64).await?;
-            bytes[at..at + piece.len()].copy_from_slice(&piece);
-            at += piece.len();
-        }
-        Ok(u64::from_be_bytes(bytes))
-    }
-
-    /// Some of the next bytes, at most so many, and one at least.
-    async fn piece(&mut self, most: u64) -> Result<Bytes, Failure> {
-        while !self.piece.has_remaining() {
+    async fn part(&mut self) -> Result<ManyPart, Failure> {
+        loop {
+            if let Some(part) = self.answer.part() {
+                return Ok(part);
+            }
             let next = self.pace.wait(self.response.chunk()).await?;
             let cut =
                 || Failure::Again(Trouble::Connection("it ended early".into()), Duration::ZERO);
-            self.piece = next.map_err(broken)?.ok_or_else(cut)?;
-            self.pace.count(self.piece.len())?;
+            let piece = next.map_err(broken)?.ok_or_else(cut)?;
+            self.pace.count(piece.len())?;
+            self.answer.feed(piece);
         }
-        let len = usize::try_from(most).unwrap_or(usize::MAX);
-        Ok(self.piece.split_to(len.min(self.piece.len())))
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn answer<B>(
     };
     let uri = request.uri();
     if let ("/objects", Some(query), 2..) = (uri.path(), uri.query(), many) {
-        return match many::names(query, many) {
+        return match many::object_names(query, many) {
             Some(names) => send_many(root, names, head, activity),
             None => status(StatusCode::BAD_REQUEST, activity),
         };

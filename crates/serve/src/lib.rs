@@ -14,4 +14,5 @@ mod place;
 mod range;
 mod server;
 
+pub use many::object_names;
 pub use server::{Limits, Server, ServerError, Stopper};

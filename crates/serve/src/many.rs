@@ -19,9 +19,9 @@ pub(crate) const TYPE: &str = "application/x-backstop-objects";
 /// Stands for the length of what is not there.
 const ABSENT: u64 = u64::MAX;
 
-/// The objects that a query names, as paths in the repository; `None` where it is
-/// none of ours, or they are too many.
-pub(crate) fn names(query: &str, most: usize) -> Option<Vec<String>> {
+/// The objects that a request's query names, as paths in the repository; `None` where it
+/// is none of ours, or they are more than `most`.
+pub fn object_names(query: &str, most: usize) -> Option<Vec<String>> {
     let list = query.strip_prefix("of=")?;
     let path = |name: &str| relative(&format!("/objects/{name}"));
     let names: Option<Vec<String>> = list.split(',').map(path).collect();
@@ -90,12 +90,12 @@ mod tests {
     fn queries() {
         let two = ["objects/ab/c.filez", "objects/de/f.dirtree"].map(str::to_owned);
         assert_eq!(
-            names("of=ab/c.filez,de/f.dirtree", 2).as_deref(),
+            object_names("of=ab/c.filez,de/f.dirtree", 2).as_deref(),
             Some(&two[..])
         );
         let many = |n: usize| format!("of={}", vec!["ab/c.filez"; n].join(","));
-        assert_eq!(names(&many(MOST), MOST).map(|n| n.len()), Some(MOST));
-        assert_eq!(names(&many(MOST + 1), MOST), None);
+        assert_eq!(object_names(&many(MOST), MOST).map(|n| n.len()), Some(MOST));
+        assert_eq!(object_names(&many(MOST + 1), MOST), None);
         for bad in [
             "",
             "of",
@@ -107,14 +107,14 @@ mod tests {
             "x=1&of=ab/c.filez",
             "of=ab/c.filez,",
         ] {
-            assert_eq!(names(bad, MOST), None, "{bad}");
+            assert_eq!(object_names(bad, MOST), None, "{bad}");
         }
     }
 
     proptest::proptest! {
         #[test]
         fn nothing_leads_out(query in "(of=)?(/|\\.|,|%2e|%2f|\\\\|config|objects|a){0,12}") {
-            for name in names(&query, MOST).unwrap_or_default() {
+            for name in object_names(&query, MOST).unwrap_or_default() {
                 proptest::prop_assert!(name.starts_with("objects/"));
                 proptest::prop_assert!(!name.split('/').any(|p| p.is_empty() || p.starts_with('.')));
             }

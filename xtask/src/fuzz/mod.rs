@@ -22,7 +22,7 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
 const IN_CI: u64 = 4;
 
 /// The parsers, as `fuzz/src/main.rs` names them.
-const PARSERS: [&str; 17] = [
+const PARSERS: [&str; 19] = [
     "metadata",
     "value-text",
     "objects",
@@ -40,6 +40,8 @@ const PARSERS: [&str; 17] = [
     "wire",
     "check",
     "metalink",
+    "many-answer",
+    "many-query",
 ];
 
 /// What `cargo xtask fuzz` takes.

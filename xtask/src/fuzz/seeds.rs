@@ -19,6 +19,9 @@ const METALINK: &str = "<?xml version='1.0'?><metalink version='3.0'><files>\
     2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae</hash></verification>\
     <resources><url type='http' preference='9'>http://a/b?c=1&amp;d=2</url></resources>\
     </file></files></metalink>";
+/// An answer with three objects, one of them not there, after how it is cut.
+const MANY: &[u8] = b"\x02\x05\x00\0\0\0\0\0\0\0\x03abc\xff\xff\xff\xff\xff\xff\xff\xff\
+    \0\0\0\0\0\0\0\x01z";
 /// A boot entry as it lies in `loader/entries`.
 const ENTRY: &str = "title Debian 12\nversion 2\nlinux /ostree/d-1/vmlinuz\n\
     initrd /ostree/d-1/initrd\noptions root=UUID=1 rw \"a b\"=c panic=5\n";
@@ -43,6 +46,8 @@ pub fn plant(dir: &Path, program: &str) -> anyhow::Result<()> {
         b"{'a': <uint64 5>, 'b': <('x', [1, 2])>}",
     )?;
     garden.seed("wire", "seed", b"M\0\0\0\x02{}I\0\0\0\x01xE\0\0\0\0")?;
+    garden.seed("many-answer", "seed", MANY)?;
+    garden.seed("many-query", "seed", b"of=ab/cd.filez,0e/%2d.dirtree")?;
     garden.seed("delta-patch", "seed", b"\x04abcdBSDIFF40")?;
     garden.seed("sector", "seed", &[0; 512])
 }

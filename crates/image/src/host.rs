@@ -384,21 +384,23 @@ impl ImageHost {
         // What is kept would not boot: better the version before, which does.
         self.sysroot.check_config()?;
         let target = self.target(job.transaction)?;
-        let order = match self.previous(&job.transaction.previous) {
-            Ok(previous) => self.order(&[&target, &previous], None, job.knowledge)?,
-            // Gone by hand: keeping must not depend on it.
-            Err(_) => self.order(&[&target], None, job.knowledge)?,
-        };
+        // Gone by hand, it may be: keeping must not depend on it.
+        let previous = self.previous(&job.transaction.previous).ok();
+        let condemned = job.knowledge.bad(&job.transaction.previous).is_some();
+        let mut first = vec![&target];
+        first.extend(previous.as_ref().filter(|_| !condemned));
+        let order = self.order(&first, None, job.knowledge)?;
         self.publish_kept(&order, (job.transaction, &target), monitor)?;
         if job.transaction.request.kind == TrialKind::Live {
             self.live(job.transaction)?.forget()?;
         }
-        self.clean_up(monitor)
+        self.clean_up(previous.as_ref(), monitor)
     }
 
     /// Takes out of the order, and off the disk, what no one needs any more: good
-    /// versions beyond the newest two, and bad ones.
-    fn clean_up(&self, monitor: &dyn Monitor) -> Result<()> {
+    /// versions beyond the newest two, and bad ones, save for the one just left: its
+    /// `/etc` may hold what somebody misses.
+    fn clean_up(&self, left: Option<&DeploymentId>, monitor: &dyn Monitor) -> Result<()> {
         let booted = self.booted()?;
         let published = self.sysroot.published()?.order;
         if published.trial.is_some() {
@@ -416,7 +418,9 @@ impl ImageHost {
             }
         }
         order.bad = published.bad;
-        order.bad.retain(|id| pinned(id) || *id == booted);
+        order
+            .bad
+            .retain(|id| pinned(id) || *id == booted || Some(id) == left);
         self.sysroot.publish(&order, monitor)?;
         self.sysroot.cleanup(&[booted], monitor)?;
         Ok(())

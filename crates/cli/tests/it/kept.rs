@@ -59,6 +59,24 @@ fn a_person_goes_back_to_a_version_by_name() {
     assert_eq!(running(&host), first, "a refused rollback changes nothing");
 }
 
+/// What was condemned took the place of a good version among those that are kept.
+#[test]
+fn going_back_loses_no_good_version() {
+    let host = DemoHost::new();
+    let first = running(&host);
+    let second = host.release(GOOD);
+    host.run(&["upgrade", "--boot", "--wait"], 0);
+    host.run(&["pin", &first], 0);
+    let third = host.release(ANOTHER);
+    host.run(&["upgrade", "--boot", "--wait"], 0);
+    host.run(&["unpin", &first], 0);
+    host.run(&["rollback", &first, "--boot", "--wait"], 0);
+    let status = host.status();
+    assert_eq!(versions(&status), [first, second, third]);
+    assert_eq!(status["deployments"][1]["boots"], "as a fall-back");
+    assert_eq!(status["deployments"][2]["boots"], "by hand only");
+}
+
 #[test]
 fn a_host_that_is_off_is_put_back_from_its_disk() {
     let host = DemoHost::new();

@@ -120,6 +120,10 @@ pub struct Request {
     /// them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kargs: Option<KargsChange>,
+    /// Image hosts: the stateroot into which the version goes; none: that of the version
+    /// which runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stateroot: Option<String>,
 }
 
 impl Request {
@@ -140,6 +144,7 @@ impl Request {
             await_reboot: false,
             if_refused: IfRefused::Stage,
             kargs: None,
+            stateroot: None,
         }
     }
 }

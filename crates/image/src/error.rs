@@ -63,6 +63,14 @@ pub enum Error {
     /// There is nothing to try.
     #[error("version {} has these kernel arguments already", .0.short())]
     SameKargs(VersionId),
+    /// A version runs with one `/var` only.
+    #[error("version {} is in the stateroot {stateroot} of this host already; a version is in one only", version.short())]
+    Elsewhere {
+        /// Which.
+        version: VersionId,
+        /// Where it is.
+        stateroot: String,
+    },
     /// A live trial can't do this.
     #[error("this version cannot be tried live: {0}")]
     NotLive(String),

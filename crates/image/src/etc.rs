@@ -22,7 +22,7 @@ impl ImageHost {
             return Ok(());
         }
         let from = self.previous(&transaction.previous)?;
-        let to = self.find(transaction.target())?.id;
+        let to = self.find_for(transaction)?.id;
         if transaction.request.source == THIS_HOST {
             self.tell_left_behind(&from, &to, monitor);
             return Ok(());

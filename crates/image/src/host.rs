@@ -19,12 +19,10 @@ use sysroot::{
 
 use crate::live::LiveTrial;
 use crate::source::{commit, version};
-use crate::{Directory, Error, Result, Source, etc, kargs};
+use crate::{Directory, Error, Result, Source, etc, kargs, stateroot};
 
 /// How a transaction names its source when the version is on the host already.
 pub const THIS_HOST: &str = "this host";
-/// Good deployments that are kept besides the one that runs (P5).
-const KEPT_BESIDES: usize = 1;
 
 /// An image host: a sysroot and the machine that boots from it.
 #[derive(Debug)]
@@ -133,9 +131,19 @@ impl ImageHost {
         Ok(self.machine.start("supervise", None, &["supervise"])?)
     }
 
-    /// The deployment of a version that a transaction is about: the one on trial,
-    /// else one just staged, else one in the boot order, else one that somebody pinned.
+    /// The deployment of a version: the one on trial, else one just staged, else one in
+    /// the boot order, else one that somebody pinned.
     pub(crate) fn find(&self, version: &VersionId) -> Result<Deployment> {
+        self.find_in(version, None)
+    }
+
+    /// The deployment that a transaction is about.
+    pub(crate) fn find_for(&self, transaction: &Transaction) -> Result<Deployment> {
+        let stateroot = transaction.request.stateroot.as_deref();
+        self.find_in(transaction.target(), stateroot)
+    }
+
+    fn find_in(&self, version: &VersionId, stateroot: Option<&str>) -> Result<Deployment> {
         let checksum = commit(version)?;
         let rank = |deployment: &Deployment| match deployment.standing {
             Standing::Trial => (0, 0),
@@ -147,7 +155,8 @@ impl ImageHost {
         let deployments = self.sysroot.deployments()?;
         let of_version = deployments
             .into_iter()
-            .filter(|d| d.id.checksum == checksum);
+            .filter(|d| d.id.checksum == checksum)
+            .filter(|d| stateroot.is_none_or(|name| d.id.stateroot == name));
         of_version
             .min_by_key(rank)
             .ok_or_else(|| Error::NoDeployment(version.clone()))
@@ -158,7 +167,7 @@ impl ImageHost {
     pub(crate) fn target(&self, transaction: &Transaction) -> Result<DeploymentId> {
         match transaction.request.kargs {
             Some(_) => self.previous(&transaction.previous),
-            None => Ok(self.find(transaction.target())?.id),
+            None => Ok(self.find_for(transaction)?.id),
         }
     }
 
@@ -302,9 +311,9 @@ impl ImageHost {
         let running = self.previous(&transaction.previous)?;
         let merge_from = self.sysroot.deployment(&running)?;
         let request = StageRequest {
-            stateroot: running.stateroot.clone(),
+            stateroot: self.stateroot_for(transaction, &running)?,
             commit: commit(target)?,
-            origin: merge_from.origin.for_another(),
+            origin: self.origin_for(transaction, &merge_from.origin)?,
             merge_from: Some(running),
             kargs: StageKargs::default(),
         };
@@ -348,7 +357,7 @@ impl ImageHost {
 
     fn live(&self, transaction: &Transaction) -> Result<LiveTrial> {
         let from = self.previous(&transaction.previous)?;
-        let to = self.find(transaction.target())?.id;
+        let to = self.find_for(transaction)?.id;
         Ok(LiveTrial::new(
             self.fs.clone(),
             &self.sysroot,
@@ -398,7 +407,7 @@ impl ImageHost {
     }
 
     /// Takes out of the order, and off the disk, what no one needs any more: good
-    /// versions beyond the newest two, and bad ones, save for the one just left: its
+    /// versions beyond those that stay, and bad ones, save for the one just left: its
     /// `/etc` may hold what somebody misses.
     fn clean_up(&self, left: Option<&DeploymentId>, monitor: &dyn Monitor) -> Result<()> {
         let booted = self.booted()?;
@@ -412,9 +421,9 @@ impl ImageHost {
                 .is_ok_and(|d| d.origin.is_pinned())
         };
         let mut order = BootOrder::default();
-        for (at, id) in published.good.into_iter().enumerate() {
-            if at <= KEPT_BESIDES || id == booted || pinned(&id) {
-                order.good.push(id);
+        for (at, id) in published.good.iter().enumerate() {
+            if stateroot::stays(&published.good, at) || *id == booted || pinned(id) {
+                order.good.push(id.clone());
             }
         }
         order.bad = published.bad;

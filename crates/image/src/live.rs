@@ -111,6 +111,9 @@ impl LiveTrial {
     }
 
     fn refuse(&self, sysroot: &Sysroot, machine: &dyn Machine, changed: &[PathBuf]) -> Result<()> {
+        if self.from.stateroot != self.to.stateroot {
+            return Err(crate::stateroot::takes_a_reboot(&self.to.stateroot));
+        }
         let why = self.with(sysroot, changed, |switch| Ok(machine.refuses_live(switch)))?;
         why.map_or(Ok(()), |why| Err(Error::NotLive(why)))
     }

@@ -68,8 +68,10 @@ impl FromStr for DeploymentId {
     }
 }
 
-/// Whether this can be a stateroot's directory.
-pub(crate) fn is_stateroot_name(name: &str) -> bool {
+/// Whether this can be the name of a stateroot: letters, digits and `._-`, and no hidden
+/// directory.
+#[must_use]
+pub fn is_stateroot_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
 }

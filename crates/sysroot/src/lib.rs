@@ -38,7 +38,7 @@ mod sysroot;
 pub use adoption::{Adoption, AdoptionStep, kept_config};
 pub use boot::KernelArgs;
 pub use cleanup::CleanupReport;
-pub use deployment::{Deployment, DeploymentId, NotADeployment, Standing};
+pub use deployment::{Deployment, DeploymentId, NotADeployment, Standing, is_stateroot_name};
 pub use error::{Error, Result};
 pub use etc::{EtcConflict, EtcReport, EtcTrees};
 pub use layout::Layout;

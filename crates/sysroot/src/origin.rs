@@ -86,6 +86,21 @@ impl Origin {
         origin
     }
 
+    /// What upgrades of this stateroot follow, whatever the policy says: `REPOSITORY:REF`
+    /// or `REMOTE:REF`. There where a version was put into a stateroot by its name.
+    #[must_use]
+    pub fn source(&self) -> Option<&str> {
+        self.0.get("backstop", "source")
+    }
+
+    /// The same, with upgrades that follow this.
+    #[must_use]
+    pub fn with_source(&self, source: &str) -> Self {
+        let mut origin = self.clone();
+        origin.0.set("backstop", "source", Some(source));
+        origin
+    }
+
     /// The text of the file. What `ostree` knows comes last, since people add lines
     /// to that by `>>`.
     pub(crate) fn text(&self) -> String {
@@ -114,5 +129,19 @@ mod tests {
         assert!(!copy.is_pinned());
         assert_eq!(copy.refspec(), Some("o:b"));
         assert_eq!(copy.to_string(), "[origin]\nrefspec=o:b\n\n[x]\ny=1\n");
+    }
+
+    #[test]
+    fn what_a_stateroot_follows_goes_on_to_its_next_deployment() {
+        let mut origin = Origin::following("trixie").with_source("/srv/repo:trixie");
+        origin.set_kargs(&"quiet".parse().unwrap());
+        let next = Origin::parse(&origin.text()).unwrap().for_another();
+        assert_eq!(next.source(), Some("/srv/repo:trixie"));
+        assert_eq!(next.kargs(), None);
+        let moved = next.with_source("o:forky").with_refspec("o:forky");
+        assert_eq!(
+            (moved.source(), moved.refspec()),
+            (Some("o:forky"), Some("o:forky"))
+        );
     }
 }

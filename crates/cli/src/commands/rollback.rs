@@ -60,16 +60,17 @@ pub fn run(args: RollbackArgs, global: &Global, out: &mut Output) -> anyhow::Res
     }
     let running = session.running()?;
     let target = target(&args, &session, &running)?;
+    let policy = session.policy()?;
+    let request = args.trial.request(target, THIS_HOST, &policy);
     if let AnyHost::Image(host) = &session.host {
-        host.name_edits_left(&running, &target, &Terminal::new(global.json));
+        host.check_way_back(&request)?;
+        host.name_edits_left(&running, &request.target, &Terminal::new(global.json));
     }
     let event = Event::Condemned {
         version: running,
         by,
     };
     feed(&mut session, event, global)?;
-    let policy = session.policy()?;
-    let request = args.trial.request(target, THIS_HOST, &policy);
     args.trial.begin(&mut session, request, global, out)
 }
 

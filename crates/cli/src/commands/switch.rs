@@ -1,11 +1,14 @@
 //! `backstop switch`.
 
+use anyhow::bail;
 use clap::Args;
+use engine::Request;
 
 use super::trial::TrialArgs;
 use super::wanted::WantedArgs;
 use crate::args::Global;
 use crate::exit::Ended;
+use crate::host::AnyHost;
 use crate::output::Output;
 use crate::session::Session;
 
@@ -14,6 +17,10 @@ use crate::session::Session;
 pub struct SwitchArgs {
     #[command(flatten)]
     wanted: WantedArgs,
+    /// Image hosts: put it into this stateroot, beside the one that runs and with a /var of
+    /// its own. Upgrades in it follow what is named here
+    #[arg(long, value_name = "NAME", conflicts_with = "flake")]
+    stateroot: Option<String>,
     #[command(flatten)]
     trial: TrialArgs,
 }
@@ -21,7 +28,14 @@ pub struct SwitchArgs {
 /// Runs the command.
 pub fn run(args: SwitchArgs, global: &Global, out: &mut Output) -> anyhow::Result<Ended> {
     let mut session = Session::open(global)?;
-    begin(args.wanted, args.trial, &mut session, global, out)
+    let mut request = request(&args.wanted, &args.trial, &session, global)?;
+    if let Some(name) = &args.stateroot {
+        let AnyHost::Image(host) = &session.host else {
+            bail!("only image hosts have stateroots, and this is a Nix host");
+        };
+        host.ask_for_stateroot(&mut request, name)?;
+    }
+    args.trial.begin(&mut session, request, global, out)
 }
 
 /// Finds the version that is wanted and tries it.
@@ -32,9 +46,19 @@ pub fn begin(
     global: &Global,
     out: &mut Output,
 ) -> anyhow::Result<Ended> {
+    let request = request(&wanted, &trial, session, global)?;
+    trial.begin(session, request, global, out)
+}
+
+fn request(
+    wanted: &WantedArgs,
+    trial: &TrialArgs,
+    session: &Session,
+    global: &Global,
+) -> anyhow::Result<Request> {
     let policy = session.policy()?;
     let wanted = wanted.find(session, &policy, global)?;
     let mut request = trial.request(wanted.version, &wanted.source, &policy);
     request.provenance = wanted.provenance;
-    trial.begin(session, request, global, out)
+    Ok(request)
 }

@@ -71,7 +71,7 @@ pub fn run(args: UpgradeArgs, global: &Global, out: &mut Output) -> anyhow::Resu
     Ok(Ended::Done)
 }
 
-/// The version that the policy follows, if it follows any.
+/// The version that the stateroot follows, or else the policy, if any.
 pub fn follow(
     session: &Session,
     policy: &Policy,
@@ -80,8 +80,13 @@ pub fn follow(
     let upgrade = &policy.upgrade;
     match &session.host {
         AnyHost::Image(host) => {
-            let source = match (&upgrade.source, &upgrade.reference) {
-                (Some(repo), Some(rev)) => Some(Source {
+            let source = match (
+                host.stateroot_source()?,
+                &upgrade.source,
+                &upgrade.reference,
+            ) {
+                (Some(own), ..) => Some(own),
+                (None, Some(repo), Some(rev)) => Some(Source {
                     repo: repo.into(),
                     rev: rev.clone(),
                 }),

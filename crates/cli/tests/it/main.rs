@@ -13,6 +13,7 @@ mod network;
 mod nix;
 mod plan;
 mod repo;
+mod stateroot;
 mod story;
 
 /// A file that nobody lists holds tests that never run.

@@ -11,6 +11,7 @@ mod crash_upgrade;
 mod pinned;
 mod replaced_config;
 mod sim_machine;
+mod stateroot;
 
 /// A file that nobody lists holds tests that never run.
 #[test]

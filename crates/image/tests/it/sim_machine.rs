@@ -195,6 +195,8 @@ pub struct Simulated<'a> {
     unhealthy: Option<VersionId>,
     /// How versions are tried.
     pub kind: TrialKind,
+    /// Where versions are to go, if not into the stateroot that runs.
+    pub stateroot: Option<&'static str>,
     /// Whether a person edits `/etc` while a version is ready and waits.
     pub edits: bool,
     /// Boots of a version on trial since this was made.
@@ -285,6 +287,7 @@ impl<'a> Simulated<'a> {
             kernel: Arc::new(Mutex::new(kernel)),
             unhealthy: unhealthy.cloned(),
             kind: TrialKind::Boot,
+            stateroot: None,
             edits: false,
             trial_boots: 0,
         }
@@ -349,6 +352,10 @@ impl<'a> Simulated<'a> {
         let mut request = Request::new(target.clone());
         request.source = format!("{RELEASES}:stable");
         request.kind = self.kind;
+        if let Some(name) = self.stateroot {
+            let asked = self.host().ask_for_stateroot(&mut request, name);
+            asked.map_err(|e| DriveError::Host(Box::new(e)))?;
+        }
         self.drive(&move |driver| driver.request(request.clone()))
     }
 

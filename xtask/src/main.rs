@@ -53,7 +53,14 @@ enum Task {
     /// Let upgrades fail after power-on in every way, on virtual machines (root, two to three hours)
     BootFailures(boot_failures::BootFailures),
     /// Put every boot state before GRUB's own script engine, and compare it with the model
-    LoaderVsModel,
+    LoaderVsModel {
+        /// The release of Debian whose GRUB it is, instead of this machine's
+        #[arg(long, value_parser = ["13"])]
+        debian: Option<String>,
+        /// Only those states that are tried with the tests
+        #[arg(long)]
+        sample: bool,
+    },
     /// Let trials on Nix hosts go wrong on virtual machines, row by row (root)
     NixMachines,
     /// Take over hosts that `ostree admin` made, on virtual machines (root)
@@ -88,7 +95,7 @@ fn main() -> anyhow::Result<()> {
         Task::Bench(options) => options.run(),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::BootFailures(options) => boot_failures::run(&options),
-        Task::LoaderVsModel => test::loader_vs_model(),
+        Task::LoaderVsModel { debian, sample } => test::loader_vs_model(debian.as_deref(), sample),
         Task::NixMachines => test::nix_machines(),
         Task::AdoptMachines { rows } => test::adopt_machines(&rows),
         Task::CrashReplay { points } => test::crash_replay(points),

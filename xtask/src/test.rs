@@ -76,16 +76,17 @@ pub fn run(install: bool, all_releases: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All boot states, of which the tests try a sample.
-pub fn loader_vs_model() -> anyhow::Result<()> {
+/// All boot states, of which the tests try a sample, before this machine's GRUB or that
+/// of a release of Debian.
+pub fn loader_vs_model(release: Option<&str>, sample: bool) -> anyhow::Result<()> {
     let test = ["test", "-p", "backstop-boot", "--test", "it", "--"];
     let what = ["loader_states", "--nocapture"];
-    let environment = [("BACKSTOP_LOADER", "all"), ("BACKSTOP_REQUIRE_ALL", "1")];
-    cargo(
-        "all boot states",
-        &[&test[..], &what].concat(),
-        &environment,
-    )
+    let mut environment = vec![("BACKSTOP_REQUIRE_ALL", "1")];
+    if !sample {
+        environment.push(("BACKSTOP_LOADER", "all"));
+    }
+    environment.extend(release.map(|release| ("BACKSTOP_GRUB", release)));
+    cargo("boot states", &[&test[..], &what].concat(), &environment)
 }
 
 /// All rows of the table on real machines, of which the tests run some.

@@ -52,7 +52,7 @@ const OPTIONS: &[&str] = &[
 struct Kind {
     name: &'static str,
     release: Release,
-    more_packages: &'static [&'static str],
+    packages: Vec<&'static str>,
     customize: &'static [&'static str],
 }
 
@@ -68,7 +68,7 @@ pub fn root(cache: &Cache, release: Release, monitor: &dyn Monitor) -> Result<Pa
             Release::Trixie => "debian-trixie",
         },
         release,
-        more_packages: &[],
+        packages: PACKAGES.to_vec(),
         customize: &[CUSTOMIZE],
     };
     kind.root(cache, monitor)
@@ -84,8 +84,32 @@ pub fn nix_root(cache: &Cache, monitor: &dyn Monitor) -> Result<PathBuf> {
     let kind = Kind {
         name: "debian-nix",
         release: Release::Bookworm,
-        more_packages: NIX_PACKAGES,
+        packages: [PACKAGES, NIX_PACKAGES].concat(),
         customize: &[CUSTOMIZE, CUSTOMIZE_NIX],
+    };
+    kind.root(cache, monitor)
+}
+
+/// The programs of a release that make hosts: what disks and boot loaders take, and
+/// `ostree`. No machine: it has no kernel.
+///
+/// # Errors
+/// As [`root`].
+pub(crate) fn tools_root(
+    cache: &Cache,
+    release: Release,
+    monitor: &dyn Monitor,
+) -> Result<PathBuf> {
+    let needs = [packages::DISK, packages::SIGNED].concat();
+    let mut names: Vec<_> = needs.iter().map(|need| need.package).collect();
+    names.push("ostree");
+    names.sort_unstable();
+    names.dedup();
+    let kind = Kind {
+        name: "debian-trixie-tools",
+        release,
+        packages: names,
+        customize: &[],
     };
     kind.root(cache, monitor)
 }
@@ -94,10 +118,6 @@ pub fn nix_root(cache: &Cache, monitor: &dyn Monitor) -> Result<PathBuf> {
 pub const CONSOLE_PORT: u16 = 2222;
 
 impl Kind {
-    fn packages(&self) -> String {
-        [PACKAGES, self.more_packages].concat().join(",")
-    }
-
     fn root(&self, cache: &Cache, monitor: &dyn Monitor) -> Result<PathBuf> {
         packages::require(&[packages::ROOT])?;
         if !packages::is_root() {
@@ -107,7 +127,7 @@ impl Kind {
         let sources = sources::of_this_machine(self.release);
         let key = fs::read(&public).doing("read", &public)?;
         let id = cache::key(&[
-            self.packages().as_bytes(),
+            self.packages.join(",").as_bytes(),
             OPTIONS.join(" ").as_bytes(),
             self.customize.concat().as_bytes(),
             sources.as_bytes(),
@@ -136,7 +156,7 @@ impl Kind {
                 // The kernel's package makes no initramfs: the tree gets its own.
                 .env("INITRD", "No")
                 .args(OPTIONS)
-                .arg(format!("--include={}", self.packages()))
+                .arg(format!("--include={}", self.packages.join(",")))
                 .args(hooks)
                 .arg(self.release.suite())
                 .args([&dir.join("root"), &list]),

@@ -16,8 +16,8 @@ use crate::cache::Cache;
 use crate::error::Doing;
 use crate::versions::{self, Recipe};
 use crate::{
-    Container, ContainerBoot, Error, Firmware, MachineOptions, Release, Result, debian, kvm,
-    program,
+    Container, ContainerBoot, Error, Firmware, MachineOptions, Release, Result, Toolbox, debian,
+    kvm, program,
 };
 
 /// The branch of the first version, and of those that are released on it.
@@ -43,6 +43,7 @@ pub struct Fixture {
     dir: PathBuf,
     cache: Cache,
     binary: PathBuf,
+    toolbox: Toolbox,
     repo: Repo,
     fs: Arc<dyn Fs>,
 }
@@ -57,7 +58,7 @@ impl Fixture {
         Self::of(Release::Bookworm, cache, dir, binary, monitor)
     }
 
-    /// The same with this release of Debian.
+    /// The same with this release of Debian, which its own programs put on disks.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -75,11 +76,18 @@ impl Fixture {
             dir: dir.to_owned(),
             cache: cache.clone(),
             binary: binary.to_owned(),
+            toolbox: Toolbox::of(release, cache, monitor)?,
             repo,
             fs,
         };
         fixture.add_release(1, release, BRANCH, monitor)?;
         Ok(fixture)
+    }
+
+    /// What puts versions on disks.
+    #[must_use]
+    pub fn toolbox(&self) -> &Toolbox {
+        &self.toolbox
     }
 
     /// The repository.
@@ -184,6 +192,10 @@ impl Fixture {
         monitor: &dyn Monitor,
     ) -> Result<PathBuf> {
         let image = self.dir.join(name);
+        if !self.toolbox.is_of_this_machine() {
+            self.install_by_theirs(rev, loader, &image)?;
+            return Ok(image);
+        }
         let target = Target::Disk {
             path: image.clone(),
             size: disk::DEFAULT_IMAGE_SIZE,
@@ -191,6 +203,20 @@ impl Fixture {
         };
         self.install(rev, loader, target, monitor)?;
         Ok(image)
+    }
+
+    /// `backstop install`, on the release that the programs are of.
+    fn install_by_theirs(&self, rev: &str, loader: Loader, image: &Path) -> Result<()> {
+        let program = self.tree(1).join("usr/bin/backstop");
+        let mut install = self.toolbox.command(&program.to_string_lossy());
+        install
+            .args(["install", "--stateroot", STATEROOT, "--serial"])
+            .arg(SERIAL.to_string())
+            .args(KARGS.iter().map(|karg| format!("--karg={karg}")))
+            .args(["--bootloader", &loader.name().to_lowercase()])
+            .arg(format!("{}:{rev}", self.repo.path().display()))
+            .arg(image);
+        program::run(&mut install).map(drop)
     }
 
     /// Installs a version in a new directory, for containers.

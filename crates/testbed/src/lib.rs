@@ -2,6 +2,7 @@
 //!
 //! - [`debian`] builds a small Debian root from the machine's own package mirror and caches it.
 //! - [`Fixture`] makes versions of it, good and bad, and hosts.
+//! - [`Toolbox`] has the programs of a release that put them on disks.
 //! - [`Machine`] boots a disk image in QEMU and follows it over its reboots.
 //! - [`Container`] boots a deployment with `systemd-nspawn`.
 //! - [`nixos`] makes hosts that imitate NixOS, on a network of their own.
@@ -31,6 +32,7 @@ pub mod recording;
 mod release;
 pub mod sources;
 mod ssh;
+mod toolbox;
 pub mod versions;
 
 pub use console::Console;
@@ -40,3 +42,4 @@ pub use machine::{End, Firmware, Machine, MachineOptions};
 pub use nspawn::{Container, ContainerBoot};
 pub use release::Release;
 pub use ssh::Ssh;
+pub use toolbox::Toolbox;

@@ -1,6 +1,7 @@
 //! `grub-emu`: GRUB's own script engine, environment blocks and filesystem drivers as
-//! a program, on disk images. It loads no kernel: `linux` and `initrd` are functions
-//! here, which say what they were given, and end it where a kernel would take over.
+//! a program, on disk images. It loads no kernel: instead of `linux` and `initrd` the
+//! scripts call functions, which say what they were given, and end it where a kernel would
+//! take over.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
@@ -8,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use boot::grub::{StatePlace, StaticConfig, static_config};
+
+use crate::grub::toolbox;
 
 const UUID: &str = "b0b5cf62-8ad6-4ac5-a6a4-1f6d3fe0b7bb";
 /// Size of the EFI system partition in KiB.
@@ -27,11 +30,11 @@ pub const PROGRAMS: [&str; 6] = [
 /// What stands before `grub.cfg`.
 const PRELUDE: &str = r#"
 set pager=0
-function linux {
+function emu_linux {
   echo "EMU linux $1"
   if [ "$1" = "(hd0)REFUSED" ]; then false; else true; fi
 }
-function initrd {
+function emu_initrd {
   echo "EMU initrd $1"
   if [ "$1" = "(hd0)REFUSED" ]; then false; else
     echo "EMU boots"
@@ -39,6 +42,14 @@ function initrd {
   fi
 }
 "#;
+
+/// A script that calls the functions of the prelude. They have names of their own: since
+/// GRUB 2.12 `grub-emu` has commands of the old names, and these go before functions.
+pub fn emulated(script: &str) -> String {
+    script
+        .replace("if linux ", "if emu_linux ")
+        .replace("if initrd ", "if emu_initrd ")
+}
 
 fn run(program: &str, args: &[&str]) {
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
@@ -108,9 +119,9 @@ impl Emulated {
         let (esp, map) = self.images(name, sector, writable);
         // Root could write to anything.
         let root = fs::metadata("/proc/self").unwrap().uid() == 0;
-        let mut command = Command::new("grub-emu");
+        let mut command = toolbox().command("grub-emu");
         if root && !writable {
-            command = Command::new("setpriv");
+            command = toolbox().command("setpriv");
             command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]);
             command.arg("grub-emu");
         }

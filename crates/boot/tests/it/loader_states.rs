@@ -17,7 +17,7 @@ use boot::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::grub_emu::{Emulated, Ended, PROGRAMS};
+use crate::grub_emu::{Emulated, Ended, PROGRAMS, emulated};
 use testing::have;
 
 /// At once: each start waits a second for a key.
@@ -191,7 +191,8 @@ impl Published {
         let config = BootConfig::new(entries, trial).unwrap();
         fs::create_dir(dir.path().join("loader.1")).unwrap();
         for file in published_files(&config) {
-            fs::write(dir.path().join("loader.1").join(file.name), file.content).unwrap();
+            let content = emulated(&file.content);
+            fs::write(dir.path().join("loader.1").join(file.name), content).unwrap();
         }
         symlink("loader.1", dir.path().join("loader")).unwrap();
         let machine = Emulated::new(dir.path(), &refused.unwrap_or_default());

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use boot::grub::{MODULES, StatePlace, StaticConfig, static_config};
 
+use crate::grub::toolbox;
+
 const UUID: &str = "b0b5cf62-8ad6-4ac5-a6a4-1f6d3fe0b7bb";
 const SECTOR: u64 = 512;
 const ESP_START: u64 = 2048;
@@ -73,7 +75,10 @@ fn grub_image(platform: &str, prefix: &str, more: &[&str], with_hashsum: bool) -
     let mut args = vec!["-O", platform, "-p", prefix, "-o", text(&image)];
     args.extend(["part_msdos", "fat", "ext2"]);
     args.extend(more.iter().chain(modules));
-    run("grub-mkimage", &args);
+    let made = toolbox().command("grub-mkimage").args(&args).output();
+    let made = made.unwrap();
+    let errors = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "grub-mkimage {args:?}: {errors}");
     fs::read(&image).unwrap()
 }
 
@@ -86,7 +91,7 @@ pub fn grub_efi() -> Firmware {
 pub fn grub_core(with_hashsum: bool) -> Firmware {
     let prefix = "(hd0,msdos1)/grub";
     let mut core = grub_image("i386-pc", prefix, &["biosdisk"], with_hashsum);
-    let mut boot = fs::read(FILES[0]).unwrap();
+    let mut boot = fs::read(toolbox().path(FILES[0])).unwrap();
     core.resize(core.len().next_multiple_of(512), 0);
     assert!(core.len() as u64 / SECTOR < ESP_START - 1);
     // Where the first part finds the second, and that one its own rest.

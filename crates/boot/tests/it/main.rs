@@ -9,6 +9,7 @@
 mod docs;
 mod efi_variables;
 mod fake_kernel;
+mod grub;
 mod grub_emu;
 mod loader_states;
 mod machine;

@@ -1,6 +1,6 @@
 //! What takes in the bytes of a request.
 
-use flate2::Decompress;
+use sys::Inflate;
 
 use super::PullSession;
 use super::request::{Request, What};
@@ -18,7 +18,7 @@ const WHOLE: u64 = 4 << 20;
 
 /// What a thread keeps from one request to the next.
 pub struct Scratch {
-    inflate: Decompress,
+    inflate: Inflate,
     pub(super) out: Vec<u8>,
     spare: Vec<u8>,
 }
@@ -28,7 +28,7 @@ impl Scratch {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            inflate: Decompress::new(false),
+            inflate: Inflate::new(),
             out: Vec::new(),
             spare: Vec::new(),
         }

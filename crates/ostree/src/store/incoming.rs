@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use durable::{Doing, NewFile};
 use flate2::{Decompress, FlushDecompress, Status};
+use sys::{Inflate, Inflated};
 
 use super::staging::Staging;
 use super::writer::seal;
@@ -48,7 +49,7 @@ pub(crate) fn split_header(
 /// Inflates the whole of a content into `out`, of which the first `size` bytes are it
 /// then.
 pub(crate) fn inflate_whole(
-    inflate: &mut Decompress,
+    inflate: &mut Inflate,
     deflated: &[u8],
     size: usize,
     out: &mut Vec<u8>,
@@ -57,12 +58,14 @@ pub(crate) fn inflate_whole(
     if out.len() <= size {
         out.resize(size + 1, 0);
     }
-    inflate.reset(false);
-    let status = inflate.decompress(deflated, &mut out[..=size], FlushDecompress::Finish);
-    let whole = matches!(status, Ok(Status::StreamEnd))
-        && inflate.total_out() == size as u64
-        && inflate.total_in() == deflated.len() as u64;
-    whole.then_some(()).ok_or(Malformed::Cut)
+    let whole = Inflated {
+        read: deflated.len(),
+        made: size,
+    };
+    match inflate.whole(deflated, &mut out[..=size]) {
+        Some(inflated) if inflated == whole => Ok(()),
+        _ => Err(Malformed::Cut),
+    }
 }
 
 /// A long file that is written while it arrives.
@@ -208,7 +211,7 @@ mod tests {
 
     #[test]
     fn whole_contents() {
-        let (mut inflate, mut out) = (Decompress::new(false), Vec::new());
+        let (mut inflate, mut out) = (Inflate::new(), Vec::new());
         for data in [&b""[..], b"x", &[7; 100_000], b"short again"] {
             let deflated = deflate(data);
             inflate_whole(&mut inflate, &deflated, data.len(), &mut out).unwrap();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use faults::{CASES, Case, Finding, Hosts, Platform, table};
-use testbed::{fixture, packages};
+use testbed::{Release, fixture, packages};
 
 /// Where the findings are kept.
 const DOCUMENT: &str = "docs/boot-failures.md";
@@ -19,6 +19,9 @@ pub struct BootFailures {
     /// Only with this firmware and boot loader; may be given often
     #[arg(long, value_parser = ["grub-bios", "grub-efi", "systemd-boot"])]
     on: Vec<String>,
+    /// The release of Debian: its system and its boot loader
+    #[arg(long, default_value = "12", value_parser = ["12", "13"])]
+    debian: String,
     /// Write the findings into docs/boot-failures.md
     #[arg(long)]
     document: bool,
@@ -27,6 +30,15 @@ pub struct BootFailures {
     logs: Option<PathBuf>,
     /// Only these cases
     cases: Vec<String>,
+}
+
+impl BootFailures {
+    fn release(&self) -> Release {
+        match self.debian.as_str() {
+            "13" => Release::Trixie,
+            _ => Release::Bookworm,
+        }
+    }
 }
 
 /// Runs the cases, one after another.
@@ -40,7 +52,8 @@ pub fn run(options: &BootFailures) -> anyhow::Result<()> {
     packages::require(&needs)?;
     let dir = fixture::work_dir()?;
     let program = fixture::binary()?;
-    let mut hosts = Hosts::create(&dir.path().join("hosts"), &program, &monitor::Silent)?;
+    let at = dir.path().join("hosts");
+    let mut hosts = Hosts::create(options.release(), &at, &program, &monitor::Silent)?;
     let mut findings = Vec::new();
     let mut failed = 0;
     for platform in platforms(options) {
@@ -62,7 +75,7 @@ pub fn run(options: &BootFailures) -> anyhow::Result<()> {
         bail!("{failed} cases did not end as they should");
     }
     if options.document {
-        document(&findings)?;
+        document(options.release(), &findings)?;
     }
     println!("{} cases ended on a good system", findings.len());
     Ok(())
@@ -89,7 +102,7 @@ fn keep_logs(options: &BootFailures, hosts: &Hosts) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn document(findings: &[Finding]) -> anyhow::Result<()> {
+fn document(release: Release, findings: &[Finding]) -> anyhow::Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("..")
         .join(DOCUMENT);
@@ -100,7 +113,11 @@ fn document(findings: &[Finding]) -> anyhow::Result<()> {
     ] {
         if findings.iter().any(|f| platforms.contains(&f.platform)) {
             let table = table::markdown(findings, platforms);
-            let filled = table::into_document(&text, name, &table);
+            let name = match release {
+                Release::Bookworm => name.to_owned(),
+                Release::Trixie => format!("{name}, Debian 13"),
+            };
+            let filled = table::into_document(&text, &name, &table);
             text = filled.with_context(|| format!("{DOCUMENT} has no place for {name}"))?;
         }
     }

@@ -1,11 +1,10 @@
 //! What is done to a disk between the reboot that begins a trial and the next power-on.
 
 use std::path::Path;
-use std::process::Command;
 
 use boot::{ConfigId, StateSector};
 use sysroot::Loader;
-use testbed::program;
+use testbed::{Toolbox, program};
 
 use crate::disk::Disk;
 use crate::error::Doing;
@@ -102,6 +101,8 @@ pub struct Target<'a> {
     pub trial: &'a str,
     /// What boots it.
     pub loader: Loader,
+    /// The programs that made it.
+    pub toolbox: &'a Toolbox,
 }
 
 impl Damage {
@@ -116,7 +117,7 @@ impl Damage {
             Self::BootFile(file, harm) => boot_file(on, file, harm),
             Self::FlippedUnseen => {
                 boot_file(on, BootFile::Kernel, Harm::Flipped)?;
-                loader_without_digests(disk)
+                loader_without_digests(on)
             }
             Self::Deployment => deployment_link(on),
             Self::InitEnds => disk.write(
@@ -222,18 +223,18 @@ fn flipped(mut content: Vec<u8>) -> Vec<u8> {
 }
 
 /// GRUB for UEFI as backstop installs it, without what checks digests.
-fn loader_without_digests(disk: &Disk) -> Result<()> {
-    let to = disk.temporary("grubx64.efi");
+fn loader_without_digests(on: Target<'_>) -> Result<()> {
+    let to = on.disk.temporary("grubx64.efi");
     let modules = boot::grub::MODULES.iter().copied();
     let modules = modules.filter(|m| !m.contains("hashsum") && !m.contains("sha256"));
-    let mut make = Command::new("grub-mkimage");
+    let mut make = on.toolbox.command("grub-mkimage");
     make.args(["-O", "x86_64-efi", "-p", "/grub", "-o"])
         .arg(&to);
     make.args(["part_gpt", "fat", "ext2", "efi_gop"])
         .args(modules);
     program::run(&mut make)?;
     let bytes = std::fs::read(&to).doing("read", &to)?;
-    disk.write_esp("/EFI/BOOT/BOOTX64.EFI", &bytes)
+    on.disk.write_esp("/EFI/BOOT/BOOTX64.EFI", &bytes)
 }
 
 fn deployment_link(on: Target<'_>) -> Result<()> {

@@ -7,7 +7,7 @@ use monitor::Monitor;
 use sysroot::Loader;
 use testbed::cache::Cache;
 use testbed::versions::Recipe;
-use testbed::{Fixture, Machine, MachineOptions, fixture};
+use testbed::{Fixture, Machine, MachineOptions, Release, fixture};
 
 use crate::case::{Case, End};
 use crate::damage::{Damage, Target};
@@ -80,12 +80,17 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Builds Debian with `program` as its backstop in `dir`, which must be empty or new.
+    /// Builds a release of Debian with `program` as its backstop in `dir`, which must be empty or new.
     ///
     /// # Errors
     /// No root rights, packages that are missing, or the disk is full.
-    pub fn create(dir: &Path, program: &Path, monitor: &dyn Monitor) -> Result<Self> {
-        let fixture = Fixture::new(&Cache::from_env(), dir, program, monitor)?;
+    pub fn create(
+        release: Release,
+        dir: &Path,
+        program: &Path,
+        monitor: &dyn Monitor,
+    ) -> Result<Self> {
+        let fixture = Fixture::of(release, &Cache::from_env(), dir, program, monitor)?;
         let work = dir.join("work");
         std::fs::create_dir_all(&work).doing("create", &work)?;
         Ok(Self {
@@ -114,6 +119,7 @@ impl Hosts {
             disk: &disk,
             trial: &self.armed[armed].version,
             loader: platform.loader(),
+            toolbox: self.fixture.toolbox(),
         };
         let instead = case.damage.inflict(target)?;
         let mut options = self.options(&image, platform, case.name)?;

@@ -50,7 +50,7 @@ const OPTIONS: &[&str] = &[
 
 /// A kind of root.
 struct Kind {
-    name: &'static str,
+    name: String,
     release: Release,
     packages: Vec<&'static str>,
     customize: &'static [&'static str],
@@ -64,8 +64,8 @@ struct Kind {
 pub fn root(cache: &Cache, release: Release, monitor: &dyn Monitor) -> Result<PathBuf> {
     let kind = Kind {
         name: match release {
-            Release::Bookworm => "debian",
-            Release::Trixie => "debian-trixie",
+            Release::Bookworm => "debian".into(),
+            other => format!("debian-{}", other.suite()),
         },
         release,
         packages: PACKAGES.to_vec(),
@@ -82,7 +82,7 @@ pub fn root(cache: &Cache, release: Release, monitor: &dyn Monitor) -> Result<Pa
 /// As [`root`].
 pub fn nix_root(cache: &Cache, monitor: &dyn Monitor) -> Result<PathBuf> {
     let kind = Kind {
-        name: "debian-nix",
+        name: "debian-nix".into(),
         release: Release::Bookworm,
         packages: [PACKAGES, NIX_PACKAGES].concat(),
         customize: &[CUSTOMIZE, CUSTOMIZE_NIX],
@@ -106,7 +106,7 @@ pub(crate) fn tools_root(
     names.sort_unstable();
     names.dedup();
     let kind = Kind {
-        name: "debian-trixie-tools",
+        name: format!("debian-{}-tools", release.suite()),
         release,
         packages: names,
         customize: &[],
@@ -133,7 +133,7 @@ impl Kind {
             sources.as_bytes(),
             &key,
         ]);
-        let dir = cache.dir_for(self.name, &id, |dir| {
+        let dir = cache.dir_for(&self.name, &id, |dir| {
             let suite = self.release.suite();
             monitor.note(&format!("building a Debian {suite} root, about a minute"));
             self.build(dir, &sources, &public)

@@ -1,7 +1,7 @@
 //! Two cases: one with systemd-boot and a disk that fails at one sector, one with GRUB.
 
 use faults::{Hosts, Platform, case, table};
-use testbed::{fixture, packages};
+use testbed::{Release, fixture, packages};
 
 const SAMPLE: [(&str, Platform); 2] = [
     ("sector-unwritable", Platform::SystemdBoot),
@@ -24,7 +24,8 @@ fn a_sample_of_the_failures_ends_on_a_good_system() {
     }
     let dir = fixture::work_dir().unwrap();
     let program = fixture::binary().unwrap();
-    let hosts = Hosts::create(&dir.path().join("hosts"), &program, &monitor::Silent);
+    let at = dir.path().join("hosts");
+    let hosts = Hosts::create(Release::Bookworm, &at, &program, &monitor::Silent);
     let mut hosts = hosts.unwrap();
     for (name, platform) in SAMPLE {
         let case = case::find(name).unwrap();

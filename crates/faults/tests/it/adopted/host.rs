@@ -12,7 +12,7 @@ use faults::Disk;
 use provision::disk::{DEFAULT_IMAGE_SIZE, Layout};
 use sysroot::Loader;
 use testbed::versions::Recipe;
-use testbed::{Firmware, Fixture, Machine, fixture, program};
+use testbed::{Firmware, Fixture, Machine, Toolbox, fixture, program};
 
 /// The root filesystem.
 const UUID: &str = "b0b5cf62-8ad6-4ac5-a6a4-1f6d3fe0b7bb";
@@ -73,8 +73,9 @@ impl Grub {
 pub fn furnish(fixture: &Fixture) {
     let tree = fixture.tree(1);
     put(&tree.join("usr/sbin/grub-mkconfig"), GENERATOR, 0o755);
-    let ostree = program::find("ostree").unwrap();
-    let linked = program::run(Command::new("ldd").arg(&ostree)).unwrap();
+    let toolbox = fixture.toolbox();
+    let ostree = PathBuf::from("/usr/bin/ostree");
+    let linked = program::run(toolbox.command("ldd").arg(&ostree)).unwrap();
     let libraries = linked.lines().filter_map(|line| {
         let path = line.split_once("=> ")?.1.split(' ').next()?;
         Some(PathBuf::from(path))
@@ -86,7 +87,7 @@ pub fn furnish(fixture: &Fixture) {
             false => tree.join("usr/lib/x86_64-linux-gnu").join(name),
         };
         if !to.exists() {
-            fs::copy(&from, &to).unwrap();
+            fs::copy(toolbox.path(from.to_str().unwrap()), &to).unwrap();
         }
     }
     let host = fixture.add(FIRST, Recipe::Good, "host", &monitor::Silent);
@@ -152,10 +153,11 @@ fn image(fixture: &Fixture, dir: &Path, grub: Grub, esp: bool) -> PathBuf {
     }
     if grub != Grub::Bios {
         let to = root.join("boot/grub/x86_64-efi");
-        program::run(Command::new("cp").args(["-r", MODULES]).arg(to)).unwrap();
+        let modules = fixture.toolbox().path(MODULES);
+        program::run(Command::new("cp").arg("-r").args([modules, to])).unwrap();
     }
     let layout = Layout::for_size(DEFAULT_IMAGE_SIZE, Loader::Grub).unwrap();
-    let mut mkfs = Command::new("mkfs.ext4");
+    let mut mkfs = fixture.toolbox().command("mkfs.ext4");
     mkfs.args(["-q", "-F", "-U", UUID])
         .args(["-O", "^metadata_csum_seed,^orphan_file"])
         .arg("-E")
@@ -165,15 +167,15 @@ fn image(fixture: &Fixture, dir: &Path, grub: Grub, esp: bool) -> PathBuf {
         .arg(format!("{}k", layout.root.size / 1024));
     program::run(&mut mkfs).unwrap();
     durable::remove_tree(&durable::RealFs, &root).unwrap();
-    start_files(&disk, dir, grub);
+    start_files(&disk, dir, grub, fixture.toolbox());
     image
 }
 
 /// What the firmware starts, on the EFI system partition.
-fn start_files(disk: &Disk, dir: &Path, grub: Grub) {
+fn start_files(disk: &Disk, dir: &Path, grub: Grub, toolbox: &Toolbox) {
     let stub = STUB.replace("UUID", UUID);
     let program = "/EFI/BOOT/BOOTX64.EFI";
-    let copy = |from: &str, to: &str| disk.write_esp(to, &fs::read(from).unwrap()).unwrap();
+    let copy = |from: &Path, to: &str| disk.write_esp(to, &fs::read(from).unwrap()).unwrap();
     if grub == Grub::Bios {
         return disk.write_esp("/grub/grub.cfg", stub.as_bytes()).unwrap();
     }
@@ -187,20 +189,20 @@ fn start_files(disk: &Disk, dir: &Path, grub: Grub) {
             &format!("search.fs_uuid {UUID} root\nset prefix=($root)'/boot/grub'\n"),
             0o644,
         );
-        let mut make = Command::new("grub-mkimage");
+        let mut make = toolbox.command("grub-mkimage");
         make.args(["-O", "x86_64-efi", "-p", "/boot/grub", "-c"])
             .arg(&first)
             .arg("-o")
             .arg(&made)
             .args(["part_gpt", "ext2", "search_fs_uuid"]);
         program::run(&mut make).unwrap();
-        return copy(made.to_str().unwrap(), program);
+        return copy(&made, program);
     }
     disk.make_dir_esp("/EFI/debian").unwrap();
     disk.write_esp("/EFI/debian/grub.cfg", stub.as_bytes())
         .unwrap();
-    copy(SHIM, program);
-    copy(SIGNED, "/EFI/BOOT/grubx64.efi");
+    copy(&toolbox.path(SHIM), program);
+    copy(&toolbox.path(SIGNED), "/EFI/BOOT/grubx64.efi");
 }
 
 /// The root of a host as `ostree admin` makes it.
@@ -209,7 +211,7 @@ fn sysroot(fixture: &Fixture, dir: &Path) -> PathBuf {
     put(&generator, GENERATOR, 0o755);
     let root = dir.join("by-ostree");
     fs::create_dir(&root).unwrap();
-    let run = |args: &[&str]| ostree(args, &root, &generator);
+    let run = |args: &[&str]| ostree(fixture.toolbox(), args, &root, &generator);
     run(&["admin", "init-fs", "ROOT"]);
     run(&["admin", "os-init", "--sysroot=ROOT", fixture::STATEROOT]);
     let from = fixture.repo().path().to_str().unwrap();
@@ -234,10 +236,10 @@ fn sysroot(fixture: &Fixture, dir: &Path) -> PathBuf {
     root
 }
 
-fn ostree(args: &[&str], dir: &Path, generator: &Path) -> String {
+fn ostree(toolbox: &Toolbox, args: &[&str], dir: &Path, generator: &Path) -> String {
     let dir = dir.to_str().unwrap();
     let args = args.iter().map(|a| a.replace("ROOT", dir));
-    let mut ostree = Command::new("ostree");
+    let mut ostree = toolbox.command("ostree");
     ostree.args(args).env("OSTREE_GRUB2_EXEC", generator);
     program::run(&mut ostree).unwrap()
 }

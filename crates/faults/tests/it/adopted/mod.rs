@@ -9,7 +9,7 @@ mod story;
 use std::path::Path;
 
 use testbed::versions::Recipe;
-use testbed::{Fixture, fixture, packages};
+use testbed::{Fixture, Release, fixture, packages};
 
 use host::{FIRST, Grub};
 use story::Story;
@@ -17,6 +17,8 @@ use story::Story;
 /// A machine, and what is done to it.
 struct Row {
     name: &'static str,
+    /// What its system, its GRUB and its `ostree` are of.
+    release: Release,
     grub: Grub,
     /// Whether the EFI system partition is mounted at `/boot/efi`.
     esp: bool,
@@ -28,9 +30,10 @@ struct Row {
 /// Runs with all tests; the others take their time.
 const ALWAYS: &str = "bios";
 
-const ROWS: [Row; 6] = [
+const ROWS: [Row; 10] = [
     Row {
         name: ALWAYS,
+        release: Release::Bookworm,
         grub: Grub::Bios,
         esp: false,
         sector: "/boot/backstop/state",
@@ -42,6 +45,7 @@ const ROWS: [Row; 6] = [
     },
     Row {
         name: "efi",
+        release: Release::Bookworm,
         grub: Grub::Efi,
         esp: false,
         sector: "/boot/backstop/state",
@@ -53,6 +57,7 @@ const ROWS: [Row; 6] = [
     },
     Row {
         name: "menu",
+        release: Release::Bookworm,
         grub: Grub::Efi,
         esp: false,
         sector: "/boot/backstop/state",
@@ -63,6 +68,7 @@ const ROWS: [Row; 6] = [
     },
     Row {
         name: "ostree",
+        release: Release::Bookworm,
         grub: Grub::Efi,
         esp: true,
         sector: "/boot/efi/backstop/state",
@@ -75,6 +81,7 @@ const ROWS: [Row; 6] = [
     },
     Row {
         name: "signed",
+        release: Release::Bookworm,
         grub: Grub::Signed,
         esp: true,
         sector: "/boot/efi/backstop/state",
@@ -85,6 +92,54 @@ const ROWS: [Row; 6] = [
     },
     Row {
         name: "secure-boot",
+        release: Release::Bookworm,
+        grub: Grub::SecureBoot,
+        esp: true,
+        sector: "/boot/efi/backstop/state",
+        tell: |story| {
+            story.upgrades("v11", 11);
+            story.is_rolled_back("v12", 11);
+        },
+    },
+    Row {
+        name: "bios-13",
+        release: Release::Trixie,
+        grub: Grub::Bios,
+        esp: false,
+        sector: "/boot/backstop/state",
+        tell: |story| {
+            story.upgrades("v11", 11);
+            story.is_rolled_back("v12", 11);
+            story.is_published_by_nobody();
+            story.is_handed_back();
+        },
+    },
+    Row {
+        name: "efi-13",
+        release: Release::Trixie,
+        grub: Grub::Efi,
+        esp: false,
+        sector: "/boot/backstop/state",
+        tell: |story| {
+            story.upgrades("v11", 11);
+            story.is_rolled_back("v12", 11);
+            story.is_handed_back();
+        },
+    },
+    Row {
+        name: "signed-13",
+        release: Release::Trixie,
+        grub: Grub::Signed,
+        esp: true,
+        sector: "/boot/efi/backstop/state",
+        tell: |story| {
+            story.upgrades("v11", 11);
+            story.is_rolled_back("v12", 11);
+        },
+    },
+    Row {
+        name: "secure-boot-13",
+        release: Release::Trixie,
         grub: Grub::SecureBoot,
         esp: true,
         sector: "/boot/efi/backstop/state",
@@ -124,11 +179,22 @@ fn machines_of_ostree_are_taken_over_and_upgraded() {
     if !testing::nothing_lacks(&lacks) {
         return;
     }
+    for release in Release::ALL {
+        let of = |row: &&&Row| row.release == release;
+        let rows: Vec<&Row> = rows.iter().filter(of).copied().collect();
+        if !rows.is_empty() {
+            told_all(release, &rows);
+        }
+    }
+}
+
+/// The rows of a release, one after another.
+fn told_all(release: Release, rows: &[&Row]) {
     let dir = fixture::work_dir().unwrap();
     let binary = fixture::binary().unwrap();
     let cache = testbed::cache::Cache::from_env();
     let at = dir.path().join("fixture");
-    let fixture = Fixture::new(&cache, &at, &binary, &monitor::Silent).unwrap();
+    let fixture = Fixture::of(release, &cache, &at, &binary, &monitor::Silent).unwrap();
     host::furnish(&fixture);
     for (number, recipe) in [
         (11, Recipe::Good),
@@ -142,8 +208,9 @@ fn machines_of_ostree_are_taken_over_and_upgraded() {
             .unwrap();
     }
     let releases = fixture.repo_disk("releases.img").unwrap();
-    rows.into_iter()
-        .for_each(|row| told(row, &fixture, dir.path(), &releases));
+    for row in rows {
+        told(row, &fixture, dir.path(), &releases);
+    }
 }
 
 fn told(row: &Row, fixture: &Fixture, dir: &Path, releases: &Path) {

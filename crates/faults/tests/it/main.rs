@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)]
 
 mod adopted;
+mod releases;
 mod sample;
 
 /// A file that nobody lists holds tests that never run.

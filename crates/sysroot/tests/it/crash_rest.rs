@@ -63,7 +63,7 @@ fn an_installation_boots_wholly_or_not_at_all() {
 
 /// Cuts `operation` off anywhere on a host where version 1 is good and 2 is as
 /// `start` has it; what boots stays whole, and the operation works afterwards.
-fn harmless(
+pub fn harmless(
     name: &str,
     start: &SimFs,
     operation: &dyn Fn(&SimFs),

@@ -20,6 +20,7 @@ mod oracle;
 mod plain;
 mod remerge;
 mod sim_host;
+mod stateroots;
 
 /// A file that nobody lists holds tests that never run.
 #[test]

@@ -14,7 +14,7 @@ use crate::host::{Host, is_root, make_tree, order, write};
 use testing::have;
 
 /// Both need root: deployments keep their owners, and are immutable.
-fn can_run() -> bool {
+pub fn can_run() -> bool {
     if !have(&["ostree"], &[]) {
         return false;
     }
@@ -38,7 +38,7 @@ fn ostree(args: &[&str]) -> String {
     text
 }
 
-fn admin(root: &Path, args: &[&str]) -> String {
+pub fn admin(root: &Path, args: &[&str]) -> String {
     let mut all = vec!["admin"];
     let sysroot = format!("--sysroot={}", root.display());
     all.extend_from_slice(&args[..1]);
@@ -48,16 +48,17 @@ fn admin(root: &Path, args: &[&str]) -> String {
 }
 
 /// The deployments as `ostree admin status` lists them.
-fn status(root: &Path) -> Vec<String> {
+pub fn status(root: &Path) -> Vec<String> {
     let text = admin(root, &["status"]);
-    let lines = text.lines().filter(|l| l.contains("debian ")).map(|line| {
+    let lines = text.lines().filter_map(|line| {
         let mut words = line.trim_start_matches(['*', ' ']).split_whitespace();
-        format!("{}/{}", words.next().unwrap(), words.next().unwrap())
+        let name = format!("{}/{}", words.next()?, words.next()?);
+        name.parse::<DeploymentId>().ok()
     });
-    lines.collect()
+    lines.map(|id| id.to_string()).collect()
 }
 
-fn names(ids: &[&DeploymentId]) -> Vec<String> {
+pub fn names(ids: &[&DeploymentId]) -> Vec<String> {
     ids.iter().map(ToString::to_string).collect()
 }
 
@@ -208,7 +209,7 @@ fn we_take_over_a_sysroot_of_ostree() {
 }
 
 /// Everything in a tree: kind, permissions, content.
-fn listing(root: &Path) -> Vec<String> {
+pub fn listing(root: &Path) -> Vec<String> {
     fn walk(dir: &Path, prefix: &str, out: &mut Vec<String>) {
         let mut entries: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap()).collect();
         entries.sort_by_key(fs::DirEntry::file_name);

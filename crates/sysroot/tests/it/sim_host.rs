@@ -82,8 +82,18 @@ pub fn stage(
     commit: Checksum,
     from: Option<&DeploymentId>,
 ) -> sysroot::Result<DeploymentId> {
+    stage_in("debian", fs, commit, from)
+}
+
+/// Stages a version in a stateroot.
+pub fn stage_in(
+    stateroot: &str,
+    fs: &SimFs,
+    commit: Checksum,
+    from: Option<&DeploymentId>,
+) -> sysroot::Result<DeploymentId> {
     let request = StageRequest {
-        stateroot: "debian".into(),
+        stateroot: stateroot.into(),
         commit,
         merge_from: from.cloned(),
         origin: Origin::following("debian/main"),

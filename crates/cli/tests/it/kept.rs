@@ -77,6 +77,31 @@ fn going_back_loses_no_good_version() {
     assert_eq!(status["deployments"][2]["boots"], "by hand only");
 }
 
+/// The supervisor may have begun with the checks of a boot. Where these took longer than
+/// the patience with another process, the health unit failed, and what waits for a good
+/// boot did not start, although the version was kept.
+#[test]
+fn a_boot_is_healthy_whoever_runs_its_checks() {
+    let host = DemoHost::new();
+    let first = running(&host);
+    let dir = host.dir().join("ostree/deploy/shop/deploy");
+    let checks = dir.join(format!("{first}.0/etc/backstop/checks.d"));
+    std::fs::create_dir_all(&checks).unwrap();
+    let machine = host.dir().join("machine").display().to_string();
+    let slow = format!(
+        "command = \"if grep -q backstop.trial '{machine}/cmdline'; then \
+         touch '{machine}/checking'; sleep 13; fi\"\n"
+    );
+    std::fs::write(checks.join("slow.toml"), slow).unwrap();
+    host.release(ANOTHER);
+    host.run(&["upgrade", "--boot", "--detach"], 0);
+    let checking = host.dir().join("machine/checking");
+    host.wait_until("its checks", |_| checking.exists());
+    host.run(&["health"], 0);
+    assert!(host.status()["under_way"].is_null());
+    assert_eq!(host.history().last().unwrap()["outcome"]["end"], "kept");
+}
+
 #[test]
 fn a_host_that_is_off_is_put_back_from_its_disk() {
     let host = DemoHost::new();

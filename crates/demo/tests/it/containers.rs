@@ -5,6 +5,7 @@ use testbed::{Fixture, fixture, packages};
 
 use crate::able;
 use crate::container::Host;
+use crate::stateroots::two_systems;
 
 /// One fixture for all, since making it takes longer than any story.
 fn with_fixture(tell: impl FnOnce(&Fixture)) {
@@ -28,6 +29,8 @@ fn with_fixture(tell: impl FnOnce(&Fixture)) {
         (5, Recipe::Configured),
         (6, Recipe::Misconfigured),
         (7, Recipe::Configured),
+        (8, Recipe::Good),
+        (9, Recipe::Good),
     ] {
         let branch = format!("v{number}");
         fixture
@@ -51,6 +54,7 @@ fn upgrades_under_systemd_end_as_they_should() {
         a_person_confirms_or_not(fixture);
         the_timer_follows_and_does_not_try_twice(fixture);
         configuration_is_tried_live(fixture);
+        two_systems(fixture, [2, 8, 9]);
     });
 }
 

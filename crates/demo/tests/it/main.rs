@@ -7,6 +7,7 @@ mod containers;
 mod judge;
 mod machines;
 mod replay;
+mod stateroots;
 
 use testbed::packages::{self, Need};
 

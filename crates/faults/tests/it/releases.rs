@@ -90,7 +90,8 @@ impl Story {
         // It is whole: what its image brings is there, and can be written.
         self.run("test -d /var/lib/systemd && test -k /var/tmp && echo x >/var/lib/written");
         let failed = self.run("systemctl --failed --no-legend --plain");
-        assert_eq!(failed.trim(), "");
+        let said = self.run("journalctl -b --no-pager -u 'backstop*' | tail -n 60");
+        assert_eq!(failed.trim(), "", "{said}");
     }
 
     fn status(&self) -> Value {

@@ -109,7 +109,7 @@ pub fn nix_machines() -> anyhow::Result<()> {
 
 /// Hosts of `ostree` that are taken over on machines, of which the tests try one.
 pub fn adopt_machines(rows: &[String]) -> anyhow::Result<()> {
-    packages::require(&[packages::SIGNED])?;
+    packages::require(&[packages::SIGNED, packages::STAGED])?;
     cargo("build", &["build", "-p", "backstop"], &[])?;
     let program = program()?;
     let rows = match rows {

@@ -86,6 +86,12 @@ pub const SIGNED: &[Need] = &[
     ),
 ];
 
+/// For what `ostree` does at shutdown.
+pub const STAGED: &[Need] = &[file(
+    "ostree-boot",
+    "/lib/systemd/system/ostree-finalize-staged.service",
+)];
+
 /// For booting a deployment in a container.
 pub const CONTAINER: &[Need] = &[program("systemd-container", "systemd-nspawn")];
 

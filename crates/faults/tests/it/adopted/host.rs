@@ -39,6 +39,13 @@ const STUB: &str = "search --no-floppy --fs-uuid --set=root UUID
 set prefix=($root)'/boot/grub'
 configfile $prefix/grub.cfg
 ";
+/// What publishes at shutdown, where Debian's `ostree-boot` is installed.
+const UNITS: &str = "lib/systemd/system";
+const STAGED: [&str; 3] = [
+    "ostree-finalize-staged.path",
+    "ostree-finalize-staged.service",
+    "ostree-finalize-staged-hold.service",
+];
 /// GRUB's modules for UEFI, and Debian's signed programs.
 const MODULES: &str = "/usr/lib/grub/x86_64-efi";
 const SHIM: &str = "/usr/lib/shim/shimx64.efi.signed";
@@ -90,8 +97,22 @@ pub fn furnish(fixture: &Fixture) {
             fs::copy(toolbox.path(from.to_str().unwrap()), &to).unwrap();
         }
     }
+    publishes_at_shutdown(&tree.join("usr").join(UNITS));
     let host = fixture.add(FIRST, Recipe::Good, "host", &monitor::Silent);
     host.unwrap();
+}
+
+/// As Debian's `ostree-boot` does, where that is installed.
+fn publishes_at_shutdown(units: &Path) {
+    let from = Path::new("/").join(UNITS);
+    let there = STAGED.iter().filter(|unit| from.join(unit).exists());
+    for unit in there {
+        fs::copy(from.join(unit), units.join(unit)).unwrap();
+        if unit.ends_with(".path") {
+            let wanted = units.join("multi-user.target.wants").join(unit);
+            symlink(format!("../{unit}"), wanted).unwrap();
+        }
+    }
 }
 
 fn put(path: &Path, text: &str, mode: u32) {

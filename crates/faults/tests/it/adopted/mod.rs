@@ -74,6 +74,7 @@ const ROWS: [Row; 10] = [
         sector: "/boot/efi/backstop/state",
         tell: |story| {
             story.is_upgraded_by_ostree("v11", 11);
+            story.is_staged_by_ostree("v12", 12);
             story.upgrades("v13", 13);
             story.is_handed_back();
             story.is_upgraded_by_ostree("v14", 14);
@@ -171,6 +172,9 @@ fn machines_of_ostree_are_taken_over_and_upgraded() {
     let signed = |grub| matches!(grub, Grub::Signed | Grub::SecureBoot);
     if rows.iter().any(|row| signed(row.grub)) {
         needs.push(packages::SIGNED);
+    }
+    if rows.iter().any(|row| row.name != ALWAYS) {
+        needs.push(packages::STAGED);
     }
     let mut lacks = packages::missing(&needs);
     if !packages::is_root() {

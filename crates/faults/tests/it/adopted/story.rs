@@ -239,8 +239,22 @@ impl Story {
         assert!(status.starts_with("* debian "), "{status}");
     }
 
-    /// What `ostree` leaves at shutdown has no script: GRUB goes by its configuration,
-    /// and the next boot publishes it.
+    /// `ostree` publishes at shutdown, and backstop after it, before the power is off.
+    pub fn is_staged_by_ostree(&mut self, branch: &str, version: u32) {
+        self.run(&format!(
+            "ostree admin set-origin --set=gpg-verify=false releases file:///mnt {branch} && \
+             ostree admin upgrade --stage && test -e /run/ostree/staged-deployment && \
+             test -s /boot/loader/backstop.cfg"
+        ));
+        self.reboot();
+        let units = "-u ostree-finalize-staged.service -u backstop-going-down.service";
+        let told = self.run(&format!("journalctl -b -1 {units} -o cat"));
+        assert!(told.contains("are published for the boot loader"), "{told}");
+        self.booted_by(BY_BACKSTOP, version);
+    }
+
+    /// What `ostree` published has no script while nobody published it anew: GRUB goes by
+    /// its configuration, and the next boot publishes it.
     pub fn is_published_by_nobody(&mut self) {
         let version = self.run("cat /usr/lib/testbed-version");
         let version = version.trim().parse().unwrap();

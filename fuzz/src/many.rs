@@ -71,7 +71,11 @@ fn at_once(mut answer: &[u8]) -> Vec<Object> {
         let here = usize::try_from(length).map_or(rest.len(), |len| len.min(rest.len()));
         let (content, rest) = rest.split_at(here);
         answer = rest;
-        objects.push(Object::Came(length, content.to_vec(), here as u64 == length));
+        objects.push(Object::Came(
+            length,
+            content.to_vec(),
+            here as u64 == length,
+        ));
     }
     objects
 }

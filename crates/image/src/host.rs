@@ -242,17 +242,18 @@ impl ImageHost {
     }
 
     /// The deployment to go back to: the booted one if it is of that version, else
-    /// the first of it in the boot order.
+    /// the first of it in the boot order. That is among the bad ones if somebody went back
+    /// from it, and has to be found as long as that is being kept.
     pub(crate) fn previous(&self, version: &VersionId) -> Result<DeploymentId> {
         let checksum = commit(version)?;
         let booted = self.booted().ok().filter(|id| id.checksum == checksum);
-        let good = || {
-            let published = self.sysroot.published()?;
-            let mut good = published.order.good.into_iter();
-            let found = good.find(|id| id.checksum == checksum);
+        let in_order = || {
+            let order = self.sysroot.published()?.order;
+            let mut all = order.good.into_iter().chain(order.bad);
+            let found = all.find(|id| id.checksum == checksum);
             found.ok_or_else(|| Error::NoDeployment(version.clone()))
         };
-        booted.map_or_else(good, Ok)
+        booted.map_or_else(in_order, Ok)
     }
 
     /// Brings a version into this host's repository, from where it is said to be.

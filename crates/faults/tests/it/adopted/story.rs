@@ -259,7 +259,8 @@ impl Story {
         let version = self.run("cat /usr/lib/testbed-version");
         let version = version.trim().parse().unwrap();
         self.run(
-            "systemctl stop backstop-republish.path && cd /boot/loader && rm backstop.* && \
+            "systemctl stop backstop-republish.path backstop-going-down.service && \
+             cd /boot/loader && rm backstop.* && \
              grub-mkconfig -o /boot/loader/grub.cfg && \
              rm -rf /boot/loader.$((1 - $(readlink /boot/loader | cut -d. -f2))) && sync",
         );

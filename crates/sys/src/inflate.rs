@@ -1,5 +1,5 @@
-//! Inflating what is in memory as a whole, by libdeflate: about twice as fast as what
-//! can go on where it stopped.
+//! Inflating what is in memory as a whole, by libdeflate: faster than what can go on where
+//! it stopped.
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::NonNull;

@@ -7,8 +7,8 @@ use serve::{Limits, Server};
 
 use crate::far::{Act, Far};
 use crate::sandbox::{
-    Sandbox, assert_clean, assert_has, commit, is_root, options, pull, pull_main, remote,
-    summarize, text,
+    LONG, MIDDLE, Sandbox, assert_clean, assert_has, commit, is_root, noise, options, pull,
+    pull_main, remote, summarize, text,
 };
 
 /// Our own server for as long as this lives.
@@ -53,11 +53,13 @@ fn into_every_mode() {
         let repo = sandbox.repo(&format!("to-{mode}"), mode);
         let pulled = pull_main(&repo, &server.url).unwrap();
         assert_eq!(pulled.commits, [("main".into(), origin.second)]);
-        assert!(pulled.objects_written > 20 && pulled.bytes_fetched > 700 << 10);
+        assert!(pulled.objects_written > 20 && pulled.bytes_fetched > u64::from(LONG + MIDDLE));
         assert_has(&repo, "origin:main", origin.second);
-        let noise = std::path::Path::new("usr/lib/deep/noise");
-        let content = repo.read_file(&origin.second, noise, 1 << 20).unwrap();
-        assert_eq!(content.unwrap(), crate::sandbox::noise(700 << 10));
+        for (name, len) in [("noise", LONG), ("some", MIDDLE)] {
+            let path = std::path::Path::new("usr/lib/deep").join(name);
+            let content = repo.read_file(&origin.second, &path, 4 << 20).unwrap();
+            assert_eq!(content.unwrap(), noise(len), "{name}");
+        }
         assert_eq!(
             std::fs::read_dir(repo.path().join("tmp")).unwrap().count(),
             1

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ostree::RepoMode;
 
 use crate::far::{Act, Asked, Far};
-use crate::sandbox::{Sandbox, assert_has, options, pull, remote, text};
+use crate::sandbox::{LONG, Sandbox, assert_has, options, pull, remote, text};
 
 /// What a server that can do it says.
 const OFFER: &str = "Backstop-Many: 64";
@@ -103,8 +103,8 @@ fn what_is_lacking_or_wrong_is_asked_for_alone() {
 fn what_has_arrived_of_a_cut_answer_is_kept() {
     let far = pulled("cut", |objects| {
         let mut all = objects.concat();
-        // The longest object by far is 700 KiB of noise.
-        if all.len() > 700 << 10 {
+        // The longest object by far is noise.
+        if all.len() > LONG as usize {
             all.truncate(all.len() - (all.len() / 4));
         }
         Act::Bytes(all)

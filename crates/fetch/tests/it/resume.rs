@@ -33,10 +33,14 @@ fn a_long_file_is_not_begun_anew() {
     let sandbox = Sandbox::new();
     let origin = sandbox.origin("origin");
     let from = Repo::open(std::sync::Arc::new(durable::RealFs), &origin.path).unwrap();
-    let noise = object_path(&from, &origin.second, "usr/lib/deep/noise");
-    let long = noise.clone();
-    for ranges in [true, false] {
-        let long = long.clone();
+    for (name, ranges) in [
+        ("noise", true),
+        ("noise", false),
+        ("some", true),
+        ("some", false),
+    ] {
+        let path = object_path(&from, &origin.second, &format!("usr/lib/deep/{name}"));
+        let long = path.clone();
         let cuts = AtomicUsize::new(0);
         let far = Far::start(&origin.path, move |asked, _| {
             let mine = asked.target.ends_with(&long);
@@ -46,16 +50,16 @@ fn a_long_file_is_not_begun_anew() {
                 false => Act::NoRanges,
             }
         });
-        let repo = sandbox.repo(&format!("to {ranges}"), RepoMode::BareUser);
+        let repo = sandbox.repo(&format!("to {name} {ranges}"), RepoMode::BareUser);
         pull_main(&repo, &far.url()).unwrap();
         assert_has(&repo, "origin:main", origin.second);
         let asked = far.asked();
-        let of_noise: Vec<_> = asked
+        let of_it: Vec<_> = asked
             .iter()
-            .filter(|a| a.target.ends_with(&noise))
+            .filter(|a| a.target.ends_with(&path))
             .map(|a| a.header("range").unwrap_or("all").to_owned())
             .collect();
-        assert_eq!(of_noise, ["all", "bytes=300000-", "bytes=600000-"]);
+        assert_eq!(of_it, ["all", "bytes=300000-", "bytes=600000-"], "{name}");
     }
 }
 

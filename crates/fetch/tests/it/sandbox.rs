@@ -16,6 +16,11 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// A file that is written while it arrives.
+pub const LONG: u32 = 3 << 20;
+/// One that is long, and yet inflated as a whole.
+pub const MIDDLE: u32 = 700 << 10;
+
 pub struct Sandbox {
     dir: TempDir,
 }
@@ -53,8 +58,9 @@ impl Sandbox {
         }
         fs::write(root.join("etc/empty"), b"").unwrap();
         fs::write(root.join("etc/conf"), format!("salt={salt}\n")).unwrap();
-        fs::write(root.join("usr/lib/deep/er/zeros"), vec![0; 6 << 20]).unwrap();
-        fs::write(root.join("usr/lib/deep/noise"), noise(700 << 10)).unwrap();
+        fs::write(root.join("usr/lib/deep/er/zeros"), vec![0; 12 << 20]).unwrap();
+        fs::write(root.join("usr/lib/deep/noise"), noise(LONG)).unwrap();
+        fs::write(root.join("usr/lib/deep/some"), noise(MIDDLE)).unwrap();
         fs::set_permissions(root.join("etc/conf"), PermissionsExt::from_mode(0o640)).unwrap();
         symlink("../lib/file1", root.join("usr/lib/deep/link")).unwrap();
         root

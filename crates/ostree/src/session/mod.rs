@@ -17,6 +17,7 @@ mod options;
 mod queue;
 mod receive;
 mod request;
+mod room;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +38,7 @@ pub use request::Request;
 use commit::Pending;
 use queue::Queue;
 use request::What;
+use room::Room;
 
 /// What to do next.
 #[derive(Debug)]
@@ -88,6 +90,7 @@ pub struct PullSession<'r> {
     verifier: &'r dyn Verifier,
     monitor: &'r dyn Monitor,
     staging: Staging<'r>,
+    room: Room,
     queue: Mutex<Queue>,
     pending: Mutex<HashMap<Checksum, Pending>>,
     detached: Mutex<Vec<(Checksum, Metadata)>>,
@@ -132,6 +135,7 @@ impl<'r> PullSession<'r> {
             verifier,
             monitor,
             staging,
+            room: Room::new(),
             queue: Mutex::default(),
             pending: Mutex::default(),
             detached: Mutex::default(),

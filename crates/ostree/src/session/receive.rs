@@ -4,14 +4,19 @@ use sys::Inflate;
 
 use super::PullSession;
 use super::request::{Request, What};
+use super::room::Taken;
 use crate::config::RepoMode;
 use crate::format::FileHeader;
 use crate::gvariant::Malformed;
 use crate::store::{Incoming, can_hold, digest_of, inflate_whole, max_deflated, split_header};
 use crate::{Checksum, Error, Metadata, ObjectKind, ObjectName, Result};
 
-/// Files that are longer than this, deflated, are written while they arrive.
+/// Files that are longer than this, deflated, are written while they arrive, unless there
+/// is [`Room`](super::room::Room) for them.
 const SPILL: usize = 256 << 10;
+
+/// Those that are longer than this are in any case.
+const LONG: u64 = 1 << 20;
 
 /// Files that are longer than this, inflated, are not inflated in memory.
 const WHOLE: u64 = 4 << 20;
@@ -53,6 +58,8 @@ pub struct Receiver<'s, 'r> {
     request: Request,
     arrived: u64,
     bytes: Vec<u8>,
+    /// What it holds beyond [`SPILL`].
+    taken: Option<Taken<'s>>,
     long: Option<Incoming<'s, 'r>>,
 }
 
@@ -72,6 +79,7 @@ impl<'s, 'r> Receiver<'s, 'r> {
             request,
             arrived: 0,
             bytes: Vec::new(),
+            taken: None,
             long: None,
         }
     }
@@ -93,8 +101,19 @@ impl<'s, 'r> Receiver<'s, 'r> {
         if self.bytes.capacity() == 0 {
             self.bytes = std::mem::take(&mut scratch.spare);
         }
-        let len = usize::try_from(len).unwrap_or(usize::MAX).min(SPILL);
-        self.bytes.reserve(len);
+        let whole = self.arrived.saturating_add(len);
+        if self.taken.is_none() && (SPILL as u64..=LONG).contains(&whole) {
+            self.taken = self.session.room.take(whole);
+        }
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        self.bytes.reserve(len.min(self.most()));
+    }
+
+    /// How many bytes it may hold.
+    fn most(&self) -> usize {
+        let most = self.taken.as_ref().map(Taken::bytes);
+        most.and_then(|bytes| usize::try_from(bytes).ok())
+            .unwrap_or(SPILL)
     }
 
     /// Takes in the next bytes.
@@ -113,7 +132,7 @@ impl<'s, 'r> Receiver<'s, 'r> {
         }
         self.bytes.extend_from_slice(piece);
         match self.request.object_name() {
-            Some(object) if object.kind == ObjectKind::File && self.bytes.len() > SPILL => {
+            Some(object) if object.kind == ObjectKind::File && self.bytes.len() > self.most() => {
                 self.spill(object)
             }
             _ => Ok(()),
@@ -136,6 +155,7 @@ impl<'s, 'r> Receiver<'s, 'r> {
         long.write(rest)?;
         self.long = Some(long);
         self.bytes = Vec::new();
+        self.taken = None;
         Ok(())
     }
 

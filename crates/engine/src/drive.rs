@@ -84,7 +84,8 @@ pub struct Driver<'a> {
     pub monitor: &'a dyn Monitor,
     /// Which effects may be done here.
     pub scope: Scope,
-    /// How long to wait for another process that works.
+    /// How long to wait for another process that works; [`Duration::MAX`]: until it has
+    /// ended.
     pub patience: Duration,
 }
 
@@ -481,10 +482,10 @@ impl Driver<'_> {
 
     /// Takes the right to work, waiting as long as patience lasts.
     fn wait_for_work(&self) -> Result<Option<Work>, DriveError> {
-        let until = Instant::now() + self.patience;
+        let until = Instant::now().checked_add(self.patience);
         loop {
             let work = self.journal.try_work()?;
-            if work.is_some() || Instant::now() >= until {
+            if work.is_some() || until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(work);
             }
             std::thread::sleep(LOOK);

@@ -31,125 +31,78 @@ struct Row {
 const ALWAYS: &str = "bios";
 
 const ROWS: [Row; 10] = [
-    Row {
-        name: ALWAYS,
-        release: Release::Bookworm,
-        grub: Grub::Bios,
-        esp: false,
-        sector: "/boot/backstop/state",
-        tell: |story| {
-            story.upgrades("v11", 11);
-            story.is_published_by_nobody();
-            story.is_handed_back();
-        },
-    },
-    Row {
-        name: "efi",
-        release: Release::Bookworm,
-        grub: Grub::Efi,
-        esp: false,
-        sector: "/boot/backstop/state",
-        tell: |story| {
-            story.upgrades("v11", 11);
-            story.is_rolled_back("v12", 11);
-            story.is_handed_back();
-        },
-    },
-    Row {
-        name: "menu",
-        release: Release::Bookworm,
-        grub: Grub::Efi,
-        esp: false,
-        sector: "/boot/backstop/state",
-        tell: |story| {
-            story.is_not_confirmed("v13", FIRST);
-            story.is_chosen_by_hand(13, FIRST);
-        },
-    },
-    Row {
-        name: "ostree",
-        release: Release::Bookworm,
-        grub: Grub::Efi,
-        esp: true,
-        sector: "/boot/efi/backstop/state",
-        tell: |story| {
-            story.is_upgraded_by_ostree("v11", 11);
-            story.is_staged_by_ostree("v12", 12);
-            story.upgrades("v13", 13);
-            story.is_handed_back();
-            story.is_upgraded_by_ostree("v14", 14);
-        },
-    },
-    Row {
-        name: "signed",
-        release: Release::Bookworm,
-        grub: Grub::Signed,
-        esp: true,
-        sector: "/boot/efi/backstop/state",
-        tell: |story| {
-            story.upgrades("v11", 11);
-            story.is_rolled_back("v12", 11);
-        },
-    },
-    Row {
-        name: "secure-boot",
-        release: Release::Bookworm,
-        grub: Grub::SecureBoot,
-        esp: true,
-        sector: "/boot/efi/backstop/state",
-        tell: |story| {
-            story.upgrades("v11", 11);
-            story.is_rolled_back("v12", 11);
-        },
-    },
-    Row {
-        name: "bios-13",
-        release: Release::Trixie,
-        grub: Grub::Bios,
-        esp: false,
-        sector: "/boot/backstop/state",
-        tell: |story| {
-            story.upgrades("v11", 11);
-            story.is_rolled_back("v12", 11);
-            story.is_published_by_nobody();
-            story.is_handed_back();
-        },
-    },
-    Row {
-        name: "efi-13",
-        release: Release::Trixie,
-        grub: Grub::Efi,
-        esp: false,
-        sector: "/boot/backstop/state",
-        tell: |story| {
-            story.upgrades("v11", 11);
-            story.is_rolled_back("v12", 11);
-            story.is_handed_back();
-        },
-    },
-    Row {
-        name: "signed-13",
-        release: Release::Trixie,
-        grub: Grub::Signed,
-        esp: true,
-        sector: "/boot/efi/backstop/state",
-        tell: |story| {
-            story.upgrades("v11", 11);
-            story.is_rolled_back("v12", 11);
-        },
-    },
-    Row {
-        name: "secure-boot-13",
-        release: Release::Trixie,
-        grub: Grub::SecureBoot,
-        esp: true,
-        sector: "/boot/efi/backstop/state",
-        tell: |story| {
-            story.upgrades("v11", 11);
-            story.is_rolled_back("v12", 11);
-        },
-    },
+    in_boot(ALWAYS, Release::Bookworm, Grub::Bios, |story| {
+        story.upgrades("v11", 11);
+        story.is_published_by_nobody();
+        story.is_handed_back();
+    }),
+    in_boot("efi", Release::Bookworm, Grub::Efi, handed_back_at_last),
+    in_boot("menu", Release::Bookworm, Grub::Efi, |story| {
+        story.is_not_confirmed("v13", FIRST);
+        story.is_chosen_by_hand(13, FIRST);
+    }),
+    in_esp("ostree", Release::Bookworm, Grub::Efi, |story| {
+        story.is_upgraded_by_ostree("v11", 11);
+        story.is_staged_by_ostree("v12", 12);
+        story.upgrades("v13", 13);
+        story.is_handed_back();
+        story.is_upgraded_by_ostree("v14", 14);
+    }),
+    in_esp("signed", Release::Bookworm, Grub::Signed, one_good_one_bad),
+    in_esp(
+        "secure-boot",
+        Release::Bookworm,
+        Grub::SecureBoot,
+        one_good_one_bad,
+    ),
+    in_boot("bios-13", Release::Trixie, Grub::Bios, |story| {
+        one_good_one_bad(story);
+        story.is_published_by_nobody();
+        story.is_handed_back();
+    }),
+    in_boot("efi-13", Release::Trixie, Grub::Efi, handed_back_at_last),
+    in_esp("signed-13", Release::Trixie, Grub::Signed, one_good_one_bad),
+    in_esp(
+        "secure-boot-13",
+        Release::Trixie,
+        Grub::SecureBoot,
+        one_good_one_bad,
+    ),
 ];
+
+/// A machine whose `/boot` has the state sector.
+const fn in_boot(name: &'static str, release: Release, grub: Grub, tell: fn(&mut Story)) -> Row {
+    Row {
+        name,
+        release,
+        grub,
+        esp: false,
+        sector: "/boot/backstop/state",
+        tell,
+    }
+}
+
+/// A machine whose EFI system partition is mounted, and has it.
+const fn in_esp(name: &'static str, release: Release, grub: Grub, tell: fn(&mut Story)) -> Row {
+    Row {
+        name,
+        release,
+        grub,
+        esp: true,
+        sector: "/boot/efi/backstop/state",
+        tell,
+    }
+}
+
+fn one_good_one_bad(story: &mut Story) {
+    story.upgrades("v11", 11);
+    story.is_rolled_back("v12", 11);
+}
+
+fn handed_back_at_last(story: &mut Story) {
+    one_good_one_bad(story);
+    story.is_handed_back();
+}
 
 /// The rows that are wanted: those that `BACKSTOP_ADOPT` names.
 fn wanted() -> Vec<&'static Row> {

@@ -16,8 +16,8 @@ impl Staging<'_> {
     pub(crate) fn publish(&self) -> Result<()> {
         let staged =
             std::mem::take(&mut *self.staged.lock().unwrap_or_else(PoisonError::into_inner));
-        self.writeback.finish()?;
         if staged.is_empty() {
+            self.writeback.finish()?;
             // All of it is there; but whoever put it there may have died before
             // it was synced, and a ref is going to rely on it.
             let (fs, path) = (self.repo.fs(), self.repo.path());
@@ -67,6 +67,8 @@ impl Staging<'_> {
             let objects = self.objects_dir();
             self.repo.fs().sync_dir(&objects).doing("sync", &objects)?;
         }
+        // Not sooner: meanwhile the disk has worked.
+        self.writeback.finish()?;
         Ok(batch.publish(self.repo.fs(), self.repo.path())?)
     }
 

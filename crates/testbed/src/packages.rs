@@ -144,6 +144,17 @@ pub fn missing(needs: &[&[Need]]) -> Vec<&'static str> {
     names
 }
 
+/// What keeps this process from what takes root and packages: those that are not there,
+/// and `root` where it is not.
+#[must_use]
+pub fn lacks(needs: &[&[Need]]) -> Vec<&'static str> {
+    let mut lacks = missing(needs);
+    if !is_root() {
+        lacks.push("root");
+    }
+    lacks
+}
+
 /// Refuses when packages of `needs` are not there.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //! Only ever a dev-dependency: everything here panics as a failing test does.
 #![allow(clippy::print_stdout, reason = "says what is skipped")]
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Fails when a file or folder in `tests/it` of the crate at `crate_dir` is not a module
@@ -49,6 +50,25 @@ pub fn nothing_lacks(lacks: &[&str]) -> bool {
     assert!(!must, "needs {lacks}");
     println!("skipped: needs {lacks}");
     false
+}
+
+/// Whether this process is root; else as [`nothing_lacks`].
+#[must_use]
+pub fn as_root() -> bool {
+    let mine = std::fs::metadata("/proc/self");
+    let root = mine.is_ok_and(|process| process.uid() == 0);
+    root || nothing_lacks(&["root"])
+}
+
+/// Whether other releases of Debian are wanted too, with `BACKSTOP_RELEASES=all`: their
+/// roots take their time.
+#[must_use]
+pub fn all_releases() -> bool {
+    let wanted = std::env::var_os("BACKSTOP_RELEASES").is_some_and(|which| which == "all");
+    if !wanted {
+        println!("left out: other releases of Debian, without BACKSTOP_RELEASES=all");
+    }
+    wanted
 }
 
 /// Whether all these programs and files are there; else as [`nothing_lacks`].

@@ -1,7 +1,7 @@
 //! A host whose GRUB `ostree` configures, taken over and handed back by the program.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -113,11 +113,7 @@ impl Drop for Host {
 
 /// Whether hosts of `ostree` can be made here.
 fn able() -> bool {
-    let root = fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0);
-    if !root {
-        println!("skipped: needs root");
-    }
-    root && testing::have(&["ostree"], &[])
+    testing::as_root() && testing::have(&["ostree"], &[])
 }
 
 #[test]

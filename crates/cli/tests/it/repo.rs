@@ -25,12 +25,7 @@ fn run(dir: &Path, program: &str, args: &[&str]) -> Output {
 impl Pair {
     /// `None`, and a word about it, where there is no `ostree`.
     fn new() -> Option<Self> {
-        if Command::new("ostree").arg("--version").output().is_err() {
-            assert!(
-                std::env::var_os("BACKSTOP_REQUIRE_ALL").is_none(),
-                "needs ostree"
-            );
-            println!("skipped: needs the program ostree");
+        if !testing::have(&["ostree"], &[]) {
             return None;
         }
         let pair = Self {

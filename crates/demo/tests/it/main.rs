@@ -14,11 +14,7 @@ use testbed::packages::{self, Need};
 /// Whether root and the packages are there; says what is missing otherwise. With
 /// `BACKSTOP_REQUIRE_ALL=1` that is a failure.
 fn able(needs: &[&[Need]]) -> bool {
-    let mut lacks = packages::missing(needs);
-    if !packages::is_root() {
-        lacks.push("root");
-    }
-    testing::nothing_lacks(&lacks)
+    testing::nothing_lacks(&packages::lacks(needs))
 }
 
 /// A file that nobody lists holds tests that never run.

@@ -87,8 +87,7 @@ pub fn two_systems(fixture: &Fixture, versions: [u32; 3]) {
 
 #[test]
 fn two_releases_of_debian_stand_side_by_side() {
-    if std::env::var_os("BACKSTOP_RELEASES").is_none_or(|which| which != "all") {
-        println!("left out: other releases of Debian, without BACKSTOP_RELEASES=all");
+    if !testing::all_releases() {
         return;
     }
     if !able(&[packages::ROOT, packages::CONTAINER]) {

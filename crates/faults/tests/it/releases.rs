@@ -131,16 +131,11 @@ fn fixture(dir: &std::path::Path) -> Fixture {
 
 #[test]
 fn two_releases_of_debian_stand_side_by_side() {
-    if std::env::var_os("BACKSTOP_RELEASES").is_none_or(|which| which != "all") {
-        println!("left out: other releases of Debian, without BACKSTOP_RELEASES=all");
+    if !testing::all_releases() {
         return;
     }
     let needs = [packages::ROOT, packages::DISK, packages::MACHINE];
-    let mut lacks = packages::missing(&needs);
-    if !packages::is_root() {
-        lacks.push("root");
-    }
-    if !testing::nothing_lacks(&lacks) {
+    if !testing::nothing_lacks(&packages::lacks(&needs)) {
         return;
     }
     let dir = fixture::work_dir().unwrap();

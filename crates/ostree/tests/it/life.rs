@@ -499,8 +499,7 @@ fn remotes_of_a_deployment() {
 #[test]
 fn a_group_that_shares_a_repository_gets_its_directories() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-    if !is_root() {
-        println!("skipped: needs root");
+    if !testing::as_root() {
         return;
     }
     let sandbox = Sandbox::new();

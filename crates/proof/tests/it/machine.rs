@@ -54,8 +54,9 @@ pub fn stage() -> Option<Stage> {
         println!("skipped: needs /dev/net/tun");
         return None;
     }
-    let lacks = packages::missing(&needs);
-    testing::nothing_lacks(&lacks).then(crate::stage).flatten()
+    testing::nothing_lacks(&packages::missing(&needs))
+        .then(crate::stage)
+        .flatten()
 }
 
 /// Whether all rows are wanted.

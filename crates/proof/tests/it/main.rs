@@ -32,10 +32,7 @@ use testbed::packages;
 /// The stage, if root and the packages are there; says what is missing otherwise.
 /// With `BACKSTOP_REQUIRE_ALL=1` that is a failure.
 fn stage() -> Option<Stage> {
-    let mut lacks = packages::missing(&[packages::NIX, packages::CONTAINER]);
-    if !packages::is_root() {
-        lacks.push("root");
-    }
+    let lacks = packages::lacks(&[packages::NIX, packages::CONTAINER]);
     testing::nothing_lacks(&lacks).then(|| Stage::set().unwrap())
 }
 

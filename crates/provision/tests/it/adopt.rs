@@ -11,7 +11,6 @@ use durable::{Fs, RealFs};
 use monitor::Silent;
 use provision::adopt::{self, AdoptOptions};
 use sysroot::{BootOrder, StageKargs, StageRequest, Sysroot, TrialEntry};
-use testbed::packages;
 
 const UUID: &str = "b0b5cf62-8ad6-4ac5-a6a4-1f6d3fe0b7bb";
 
@@ -21,11 +20,7 @@ fn real() -> Arc<dyn Fs> {
 
 /// Whether `ostree admin` can make hosts here.
 fn able() -> bool {
-    let root = packages::is_root();
-    if !root {
-        println!("skipped: needs root");
-    }
-    root && testing::have(&["ostree"], &[])
+    testing::as_root() && testing::have(&["ostree"], &[])
 }
 
 /// A host that `ostree admin` made, in a directory that goes away with it.

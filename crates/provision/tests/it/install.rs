@@ -101,11 +101,7 @@ fn a_directory_becomes_a_sysroot_that_boots() {
 
 /// Whether images can be made here; says why not.
 fn able() -> bool {
-    let mut lacks = packages::missing(&[packages::DISK]);
-    if !packages::is_root() {
-        lacks.push("root");
-    }
-    testing::nothing_lacks(&lacks)
+    testing::nothing_lacks(&packages::lacks(&[packages::DISK]))
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn one_image_boots_with_both_firmwares() {
 #[test]
 fn another_release_boots_too() {
     let needs = [packages::ROOT, packages::DISK, packages::MACHINE];
-    if !support::all_releases() || !support::able(&needs) {
+    if !testing::all_releases() || !support::able(&needs) {
         return;
     }
     let _one = support::one_at_a_time();

@@ -18,7 +18,7 @@ fn a_debian_root_has_a_kernel_an_init_and_a_way_in() {
 
 #[test]
 fn another_release_is_a_root_of_its_own() {
-    if !support::all_releases() || !support::able(&[packages::ROOT]) {
+    if !testing::all_releases() || !support::able(&[packages::ROOT]) {
         return;
     }
     let root = whole(Release::Trixie);

@@ -129,11 +129,7 @@ fn machines_of_ostree_are_taken_over_and_upgraded() {
     if rows.iter().any(|row| row.name != ALWAYS) {
         needs.push(packages::STAGED);
     }
-    let mut lacks = packages::missing(&needs);
-    if !packages::is_root() {
-        lacks.push("root");
-    }
-    if !testing::nothing_lacks(&lacks) {
+    if !testing::nothing_lacks(&packages::lacks(&needs)) {
         return;
     }
     for release in Release::ALL {

@@ -1,9 +1,10 @@
 //! One file or symlink on its way into a commit.
 
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::sync::PoisonError;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
 use durable::{DirEntry, Doing, FileKind, Metadata, ReadSeek, Version};
 
@@ -27,58 +28,75 @@ impl Walk<'_> {
         let (stat, version) = self.look_at(&path)?;
         let inode = (stat.dev, stat.ino);
         let shared = stat.nlink > 1 && stat.kind == FileKind::File;
-        if shared {
-            let linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(checksum) = linked.get(&inode).copied() {
-                return Ok(FileRef { name, checksum });
-            }
+        if shared && let Some(checksum) = self.linked().get(&inode).copied() {
+            return Ok(FileRef { name, checksum });
         }
-        let owner = (stat.uid, stat.gid);
-        let inside = self.inside(&path);
+        let header = self.header(&path, &stat);
+        let known = match self.link_of(inode, &self.inside(&path))? {
+            Some(checksum) => Some((checksum, &self.hits)),
+            None => self
+                .remembered(version.as_ref(), &header)?
+                .map(|checksum| (checksum, &self.unread)),
+        };
+        if let Some((checksum, counter)) = known {
+            counter.fetch_add(1, Ordering::Relaxed);
+            return Ok(FileRef { name, checksum });
+        }
+        let checksum = self.store(header, path, &stat, version, buffer)?;
+        if shared {
+            self.linked().insert(inode, checksum);
+        }
+        Ok(FileRef { name, checksum })
+    }
+
+    /// Files with several names that were stored, by inode.
+    fn linked(&self) -> MutexGuard<'_, HashMap<(u64, u64), Checksum>> {
+        self.linked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Owner and mode that a file is to have in the commit. Its extended attributes cost
+    /// another look at it.
+    fn header(&self, path: &Path, stat: &Metadata) -> FileHeader {
         let (uid, gid, mode) = self.intake.modified.attributes(
             self.intake.repo,
             self.intake.options,
-            &inside,
-            owner,
+            &self.inside(path),
+            (stat.uid, stat.gid),
             stat.mode,
         );
-        if let Some(checksum) = self.link_of(inode, &inside)? {
-            self.hits.fetch_add(1, Ordering::Relaxed);
-            return Ok(FileRef { name, checksum });
-        }
-        let header = FileHeader {
+        FileHeader {
             uid,
             gid,
             mode,
             target: String::new(),
             xattrs: Xattrs::default(),
-        };
-        if let Some(checksum) = self.remembered(version.as_ref(), &header)? {
-            self.unread.fetch_add(1, Ordering::Relaxed);
-            return Ok(FileRef { name, checksum });
         }
+    }
+
+    /// Stores what was not known.
+    fn store(
+        &self,
+        header: FileHeader,
+        path: PathBuf,
+        stat: &Metadata,
+        version: Option<Version>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Checksum> {
         let header = FileHeader {
             xattrs: self.xattrs(&path)?,
             ..header
         };
-        let checksum = match stat.kind {
-            FileKind::Symlink => self.symlink(header, &path, buffer)?,
-            FileKind::File if self.may_adopt(&header, &stat) => {
-                self.intake.staging.adopt(&header, &path, buffer)?
+        match stat.kind {
+            FileKind::Symlink => self.symlink(header, &path, buffer),
+            FileKind::File if self.may_adopt(&header, stat) => {
+                self.intake.staging.adopt(&header, &path, buffer)
             }
-            FileKind::File => self.regular(&header, &path, stat.size, version, buffer)?,
-            FileKind::Dir | FileKind::Other => {
-                return Err(Error::Uncommittable {
-                    path,
-                    why: "it is neither a regular file, a symlink nor a directory",
-                });
-            }
-        };
-        if shared {
-            let mut linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner);
-            linked.insert(inode, checksum);
+            FileKind::File => self.regular(&header, &path, stat.size, version, buffer),
+            FileKind::Dir | FileKind::Other => Err(Error::Uncommittable {
+                path,
+                why: "it is neither a regular file, a symlink nor a directory",
+            }),
         }
-        Ok(FileRef { name, checksum })
     }
 
     fn look_at(&self, path: &Path) -> Result<(Metadata, Option<Version>)> {

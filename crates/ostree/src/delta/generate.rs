@@ -126,48 +126,26 @@ impl Repo {
         monitor: &dyn Monitor,
     ) -> Result<DeltaSummary> {
         let commit = self.load(ObjectName::new(name.to, ObjectKind::Commit))?;
-        let mut block = Superblock {
-            metadata: options.metadata.clone(),
-            timestamp: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |t| t.as_secs()),
-            name,
-            commit,
-            parents: Vec::new(),
-            parts: Vec::new(),
-            fallbacks: Vec::new(),
-            endianness: options.endianness,
-            guessed: false,
-        };
-        block.name_endianness();
+        let mut block = without_parts(name, commit, options);
         let place = Place::prepare(self, name, options)?;
-        let mut summary = DeltaSummary::default();
-        let mut inline = Vec::new();
+        let (mut stored, mut inline) = (0, Vec::new());
         let mut store = |part: usize, bytes: Vec<u8>| {
-            summary.size += bytes.len() as u64;
             if options.inline {
                 inline.push(bytes);
                 return Ok(());
             }
+            stored += bytes.len() as u64;
             place.store(&part.to_string(), &bytes)
         };
-        let mut work = Work {
-            compare: Compare {
-                repo: self,
-                options,
-                monitor,
-                done: AtomicU64::new(0),
-            },
-            builder: Builder::new(options.max_chunk_size, &mut store),
-            fallbacks: Vec::new(),
-            counts: [0; 3],
-            patchable: 0,
+        let compare = Compare {
+            repo: self,
+            options,
+            monitor,
+            done: AtomicU64::new(0),
         };
+        let mut work = Work::new(compare, Builder::new(options.max_chunk_size, &mut store));
         work.run(name)?;
-        let counts = work.counts;
-        summary.patchable = work.patchable;
-        block.fallbacks = std::mem::take(&mut work.fallbacks);
-        block.parts = work.builder.finish()?;
+        let mut summary = work.finish(&mut block)?;
         for (part, bytes) in inline.iter().enumerate() {
             block.set_inline_part(part, bytes);
         }
@@ -176,13 +154,27 @@ impl Repo {
         }
         let bytes = signed(block.encode(), &options.signers)?;
         place.finish(&bytes, block.parts.len())?;
-        summary.size = bytes.len() as u64 + if options.inline { 0 } else { summary.size };
-        summary.parts = block.parts.len();
-        summary.objects = block.parts.iter().map(|p| p.objects.len()).sum();
-        summary.fallbacks = block.fallbacks.len();
-        [summary.whole, summary.copied, summary.patched] = counts;
+        summary.size = bytes.len() as u64 + stored;
         Ok(summary)
     }
+}
+
+/// A superblock that names no parts yet.
+fn without_parts(name: DeltaName, commit: Vec<u8>, options: &DeltaOptions) -> Superblock {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let mut block = Superblock {
+        metadata: options.metadata.clone(),
+        timestamp: now.map_or(0, |t| t.as_secs()),
+        name,
+        commit,
+        parents: Vec::new(),
+        parts: Vec::new(),
+        fallbacks: Vec::new(),
+        endianness: options.endianness,
+        guessed: false,
+    };
+    block.name_endianness();
+    block
 }
 
 /// The superblock as it lies on the disk.
@@ -273,7 +265,34 @@ struct Work<'a> {
     patchable: usize,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(compare: Compare<'a>, builder: Builder<'a>) -> Self {
+        Self {
+            compare,
+            builder,
+            fallbacks: Vec::new(),
+            counts: [0; 3],
+            patchable: 0,
+        }
+    }
+
+    /// Ends the last part, and tells the superblock of all.
+    fn finish(self, block: &mut Superblock) -> Result<DeltaSummary> {
+        block.fallbacks = self.fallbacks;
+        block.parts = self.builder.finish()?;
+        let [whole, copied, patched] = self.counts;
+        Ok(DeltaSummary {
+            parts: block.parts.len(),
+            size: 0,
+            objects: block.parts.iter().map(|part| part.objects.len()).sum(),
+            fallbacks: block.fallbacks.len(),
+            copied,
+            patched,
+            patchable: self.patchable,
+            whole,
+        })
+    }
+
     fn run(&mut self, name: DeltaName) -> Result<()> {
         let old = match &name.from {
             Some(from) => Contents::of(self.compare.repo, from)?,

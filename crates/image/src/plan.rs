@@ -15,7 +15,7 @@ use sysroot::DeploymentId;
 
 pub use crate::packages::PackageChange;
 use crate::source::{commit, version};
-use crate::{Error, ImageHost, Result, host, packages};
+use crate::{Error, ImageHost, Result, host, packages, stateroot};
 
 /// Where a version has its defaults for `/etc`.
 const DEFAULTS: &str = "/usr/etc";
@@ -77,19 +77,24 @@ pub struct KargsChange {
 }
 
 impl ImageHost {
-    /// Finds out what trying a version would change, where `running` runs. It is brought into
-    /// the host's repository first; nothing else is changed.
+    /// Finds out what trying a version would change, where `running` runs; in a stateroot of
+    /// its own, if one is named. It is brought into the host's repository first; nothing else
+    /// is changed.
     ///
     /// # Errors
-    /// It can't be had, or the disk.
+    /// It can't be had, or be put into that stateroot; the disk's.
     pub fn plan(
         &self,
         running: &VersionId,
         target: &VersionId,
         source: &str,
+        stateroot: Option<&str>,
         monitor: &dyn Monitor,
     ) -> Result<Plan> {
         let to = commit(target)?;
+        if let Some(name) = stateroot {
+            self.check_stateroot(target, name)?;
+        }
         if source != host::THIS_HOST {
             self.pull(target, source, monitor)?;
         }
@@ -97,10 +102,13 @@ impl ImageHost {
         let from = running.checksum;
         let repo = self.sysroot().repo();
         let changes = repo.diff(&from, &to)?;
+        let other = stateroot.filter(|name| *name != running.stateroot);
         Ok(Plan {
             version: target.clone(),
             running: version(&from),
-            needs_reboot: self.needs_reboot(&running, &changes),
+            needs_reboot: other
+                .map(stateroot::apart)
+                .or_else(|| self.needs_reboot(&running, &changes)),
             files: count(&changes),
             packages: packages::changes(repo, &from, &to)?,
             kernel: kernel(repo, &changes, &from, &to)?,

@@ -1,7 +1,7 @@
 //! Another stateroot than the one that runs: an operating system beside it, with a `/var`
 //! of its own. Between two of them a host goes by boot trials only.
 
-use engine::{Request, Transaction, TrialKind};
+use engine::{Request, Transaction, TrialKind, VersionId};
 use sysroot::{DeploymentId, Origin, Standing};
 
 use crate::source::commit;
@@ -20,10 +20,13 @@ pub(crate) fn stays(good: &[DeploymentId], at: usize) -> bool {
 
 /// Why the running system can't become a version of this stateroot.
 pub(crate) fn takes_a_reboot(stateroot: &str) -> Error {
-    Error::NotLive(format!(
-        "it is for the stateroot {stateroot}, whose /var the running system does not have, \
-         and that takes a reboot: --boot"
-    ))
+    let why = apart(stateroot);
+    Error::NotLive(format!("{why}, and that takes a reboot: --boot"))
+}
+
+/// What sets this stateroot apart from the one that runs.
+pub(crate) fn apart(stateroot: &str) -> String {
+    format!("it is for the stateroot {stateroot}, whose /var the running system does not have")
 }
 
 impl ImageHost {
@@ -33,10 +36,20 @@ impl ImageHost {
     /// A name that can't be; a live trial, unless what runs is of this stateroot; or the
     /// version is in another stateroot of this host.
     pub fn ask_for_stateroot(&self, request: &mut Request, name: &str) -> Result<()> {
+        self.check_stateroot(&request.target, name)?;
+        if request.kind == TrialKind::Live && self.booted()?.stateroot != name {
+            return Err(takes_a_reboot(name));
+        }
+        request.stateroot = Some(name.to_owned());
+        Ok(())
+    }
+
+    /// Refuses a stateroot that a version cannot be put into.
+    pub(crate) fn check_stateroot(&self, target: &VersionId, name: &str) -> Result<()> {
         if !sysroot::is_stateroot_name(name) {
             return Err(sysroot::Error::StaterootName(name.to_owned()).into());
         }
-        let checksum = commit(&request.target)?;
+        let checksum = commit(target)?;
         let deployments = self.sysroot().deployments()?;
         let elsewhere = deployments.into_iter().find(|d| {
             let wanted = match d.standing {
@@ -46,17 +59,13 @@ impl ImageHost {
             };
             wanted && d.id.checksum == checksum && d.id.stateroot != name
         });
-        if let Some(found) = elsewhere {
-            return Err(Error::Elsewhere {
-                version: request.target.clone(),
+        match elsewhere {
+            Some(found) => Err(Error::Elsewhere {
+                version: target.clone(),
                 stateroot: found.id.stateroot,
-            });
+            }),
+            None => Ok(()),
         }
-        if request.kind == TrialKind::Live && self.booted()?.stateroot != name {
-            return Err(takes_a_reboot(name));
-        }
-        request.stateroot = Some(name.to_owned());
-        Ok(())
     }
 
     /// Refuses a live way back to a version of another stateroot.

@@ -70,7 +70,7 @@ pub fn run(command: NixCommand, global: &Global, out: &mut Output) -> anyhow::Re
         NixCommand::DryActivate(wanted) => {
             nix_host(&session)?;
             let wanted = wanted.find(&session, &session.policy()?, global)?;
-            return plan::show(&wanted, &mut session, global, out);
+            return plan::show(&wanted, None, &mut session, global, out);
         }
         NixCommand::Build(args) => return build(args, nix_host(&session)?, global, out),
         NixCommand::Switch(args) => (args, true),

@@ -5,6 +5,7 @@ use clap::Args;
 use engine::VersionId;
 use nix::NixHost;
 
+use super::switch::NO_STATEROOTS;
 use super::upgrade;
 use super::wanted::{self, Wanted, WantedArgs};
 use crate::args::Global;
@@ -27,6 +28,14 @@ pub struct PlanArgs {
     /// Nix hosts: build HOST's system from a flake
     #[arg(long, value_name = "FLAKE[#HOST]")]
     flake: Option<String>,
+    /// Image hosts: in this stateroot, beside the one that runs
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "version",
+        conflicts_with = "flake"
+    )]
+    stateroot: Option<String>,
 }
 
 /// Runs the command.
@@ -49,18 +58,25 @@ pub fn run(args: PlanArgs, global: &Global, out: &mut Output) -> anyhow::Result<
     let Some(wanted) = wanted else {
         bail!("nothing says what this host follows: name a version");
     };
-    show(&wanted, &mut session, global, out)
+    show(
+        &wanted,
+        args.stateroot.as_deref(),
+        &mut session,
+        global,
+        out,
+    )
 }
 
-/// Shows what trying a version would do.
+/// Shows what trying a version would do; in a stateroot of its own, if one is named.
 pub fn show(
     wanted: &Wanted,
+    stateroot: Option<&str>,
     session: &mut Session,
     global: &Global,
     out: &mut Output,
 ) -> anyhow::Result<Ended> {
     let from = session.running()?;
-    if wanted.version == from {
+    if wanted.version == from && stateroot.is_none() {
         out.line(&format!(
             "{} is running: nothing would change.",
             from.short()
@@ -74,10 +90,17 @@ pub fn show(
         wanted.version.short()
     ))?;
     let ended = match &session.host {
+        AnyHost::Nix(_) if stateroot.is_some() => bail!(NO_STATEROOTS),
         AnyHost::Nix(host) => of_closure(host, &wanted.version, global, out)?,
         AnyHost::Image(host) => {
             let (version, source) = (&wanted.version, &wanted.source);
-            let plan = host.plan(&from, version, source, &Terminal::new(global.json))?;
+            let plan = host.plan(
+                &from,
+                version,
+                source,
+                stateroot,
+                &Terminal::new(global.json),
+            )?;
             print_image(&plan, out)?;
             Ended::Done
         }

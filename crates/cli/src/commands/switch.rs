@@ -12,6 +12,9 @@ use crate::host::AnyHost;
 use crate::output::Output;
 use crate::session::Session;
 
+/// Why a Nix host is put into none.
+pub const NO_STATEROOTS: &str = "only image hosts have stateroots, and this is a Nix host";
+
 /// What `backstop switch` takes.
 #[derive(Debug, Args)]
 pub struct SwitchArgs {
@@ -31,7 +34,7 @@ pub fn run(args: SwitchArgs, global: &Global, out: &mut Output) -> anyhow::Resul
     let mut request = request(&args.wanted, &args.trial, &session, global)?;
     if let Some(name) = &args.stateroot {
         let AnyHost::Image(host) = &session.host else {
-            bail!("only image hosts have stateroots, and this is a Nix host");
+            bail!(NO_STATEROOTS);
         };
         host.ask_for_stateroot(&mut request, name)?;
     }

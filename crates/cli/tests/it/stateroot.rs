@@ -56,6 +56,10 @@ fn a_version_in_another_stateroot_is_kept_and_the_first_one_stays() {
     std::fs::write(edited(&host, &first), "edited").unwrap();
 
     let second = (host.release(GOOD), "other".to_owned());
+    let source = host.dir().join("releases").display().to_string() + ":shop/stable";
+    let plan = host.run(&["plan", &source, "--stateroot", "other"], 0);
+    let why = "needs a reboot: it is for the stateroot other, whose /var";
+    assert!(plan.contains(why), "{plan}");
     switch(&host, &["--boot", "--wait"], 0);
     assert_eq!(running(&host), second);
     assert_eq!(kept(&host), [second.clone(), first.clone()]);
@@ -111,6 +115,8 @@ fn what_cannot_be_in_another_stateroot_is_refused() {
         "{same}"
     );
     let source = host.dir().join("releases").display().to_string() + ":shop/all";
+    let planned = host.run(&["plan", &source, "--stateroot", "../x"], 1);
+    assert!(planned.contains("cannot name a stateroot"), "{planned}");
     let named = host.run(&["switch", &source, "--boot", "--stateroot", "../x"], 1);
     assert!(named.contains("cannot name a stateroot"), "{named}");
     assert!(!var(&host, "other").exists());

@@ -15,7 +15,7 @@ use anyhow::{Context, bail, ensure};
 use crate::scratch::Scratch;
 
 use floor::Floors;
-use work::{Answers, Into, Kind, WORKS};
+use work::{Answers, Into, Kind, Reads, WORKS};
 
 mod deploy;
 mod fleet;
@@ -90,6 +90,7 @@ fn repository(rounds: usize, tree: &Path) -> anyhow::Result<()> {
         println!("round {} of {rounds}", round + 1);
         let scratch = Scratch::new(bytes)?;
         kind = scratch.kind();
+        warm(tree)?;
         floors.measure(tree, &scratch.dir())?;
         one_round(&scratch, &backstop, tree, round, &mut taken)?;
     }
@@ -126,7 +127,7 @@ fn build(root: &Path) -> anyhow::Result<PathBuf> {
     Ok(target.join("release/backstop").canonicalize()?)
 }
 
-/// Reads the whole tree, so that every round finds it in memory; its files and bytes.
+/// Reads a whole tree, so that it is found in memory; its files and bytes.
 fn warm(tree: &Path) -> anyhow::Result<(u64, u64)> {
     let (mut files, mut bytes) = (0, 0);
     let mut stack = vec![tree.to_owned()];
@@ -194,6 +195,12 @@ fn one_round(
                 other => OsStr::new(other),
             });
             rustix::fs::sync();
+            // It may not have stayed in memory since.
+            warm(&match work.reads {
+                Reads::Tree => tree.to_owned(),
+                Reads::Repo => dir(program).join("repo/objects"),
+                Reads::Served => scratch.dir().join("served/objects"),
+            })?;
             let time = measure(program, backstop, &dir(program), args)
                 .with_context(|| format!("{program:?} cannot {}", work.name))?;
             taken[program as usize].push(time);
@@ -378,8 +385,8 @@ fn machine(files: u64, bytes: u64, kind: &str) -> anyhow::Result<String> {
     let (processor, load) = (processor()?, load());
     Ok(format!(
         "{files} files, {} MB, in memory; {processor}; load at the end {load}. \
-         Medians; each round on {kind}, both programs in turns; all is synced before \
-         each measurement, and each program syncs what it always syncs.",
+         Medians; each round on {kind}, both programs in turns; before each measurement \
+         all is synced, and what is read is read once; and each program syncs what it always syncs.",
         bytes >> 20
     ))
 }

@@ -10,6 +10,8 @@ pub struct Work {
     pub into: Option<Into>,
     pub ostree: &'static [&'static str],
     pub backstop: &'static [&'static str],
+    /// What it reads: in memory when it begins.
+    pub reads: Reads,
     /// What no program can do without.
     pub floor: &'static [Floor],
 }
@@ -41,6 +43,17 @@ pub enum Answers {
     Many,
 }
 
+/// What a piece of work reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// The tree that is committed.
+    Tree,
+    /// The program's own repository.
+    Repo,
+    /// The archive that is served.
+    Served,
+}
+
 /// One round, in this order: each piece builds on those before it. Nothing is
 /// removed within a round: ext4 searches long for an inode that was not in use a
 /// minute ago, and who comes after a removal pays for it.
@@ -50,6 +63,7 @@ pub const WORKS: [Work; 11] = [
         into: None,
         ostree: &["commit", "--repo=repo", "-b", "main", "tree"],
         backstop: &["commit", "--repo=repo", "-b", "main", "tree"],
+        reads: Reads::Tree,
         floor: &[Floor::Hash, Floor::Create],
     },
     Work {
@@ -57,6 +71,7 @@ pub const WORKS: [Work; 11] = [
         into: None,
         ostree: &["commit", "--repo=repo", "-b", "main", "tree"],
         backstop: &["commit", "--repo=repo", "-b", "main", "tree"],
+        reads: Reads::Tree,
         floor: &[Floor::Look],
     },
     Work {
@@ -67,6 +82,7 @@ pub const WORKS: [Work; 11] = [
         }),
         ostree: &["commit", "--repo=packed", "-b", "main", "tree"],
         backstop: &["commit", "--repo=packed", "-b", "main", "tree"],
+        reads: Reads::Tree,
         floor: &[Floor::Hash, Floor::Deflate, Floor::Create],
     },
     Work {
@@ -74,6 +90,7 @@ pub const WORKS: [Work; 11] = [
         into: None,
         ostree: &["fsck", "-q", "--repo=repo"],
         backstop: &["fsck", "--repo=repo"],
+        reads: Reads::Repo,
         floor: &[Floor::Hash],
     },
     Work {
@@ -81,6 +98,7 @@ pub const WORKS: [Work; 11] = [
         into: None,
         ostree: &["checkout", "-H", "--repo=repo", "main", "links"],
         backstop: &["checkout", "-H", "--repo=repo", "main", "links"],
+        reads: Reads::Repo,
         floor: &[Floor::Link],
     },
     Work {
@@ -88,6 +106,7 @@ pub const WORKS: [Work; 11] = [
         into: None,
         ostree: &["checkout", "-C", "--repo=repo", "main", "copies"],
         backstop: &["checkout", "-C", "--repo=repo", "main", "copies"],
+        reads: Reads::Repo,
         floor: &[Floor::Copy],
     },
     Work {
@@ -104,6 +123,7 @@ pub const WORKS: [Work; 11] = [
             "main",
         ],
         backstop: &["pull-local", "--repo=verified", "repo", "main"],
+        reads: Reads::Repo,
         floor: &[Floor::Hash, Floor::Link],
     },
     Work {
@@ -114,6 +134,7 @@ pub const WORKS: [Work; 11] = [
         }),
         ostree: &["pull-local", "--repo=trusted", "repo", "main"],
         backstop: &["pull-local", "--trusted", "--repo=trusted", "repo", "main"],
+        reads: Reads::Repo,
         floor: &[Floor::Link],
     },
     Work {
@@ -124,6 +145,7 @@ pub const WORKS: [Work; 11] = [
         }),
         ostree: &["pull", "--repo=pulled", "origin", "main"],
         backstop: &["pull", "--repo=pulled", "origin", "main"],
+        reads: Reads::Served,
         floor: &[Floor::Inflate, Floor::Hash, Floor::Create],
     },
     Work {
@@ -134,6 +156,7 @@ pub const WORKS: [Work; 11] = [
         }),
         ostree: &["pull", "--repo=singly", "origin", "main"],
         backstop: &["pull", "--repo=singly", "origin", "main"],
+        reads: Reads::Served,
         floor: &[Floor::Inflate, Floor::Hash, Floor::Create],
     },
     Work {
@@ -141,6 +164,7 @@ pub const WORKS: [Work; 11] = [
         into: None,
         ostree: &["prune", "--repo=repo"],
         backstop: &["prune", "--repo=repo"],
+        reads: Reads::Repo,
         floor: &[Floor::Look],
     },
 ];

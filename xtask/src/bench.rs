@@ -21,6 +21,7 @@ mod deploy;
 mod fleet;
 mod floor;
 mod memory;
+mod warm;
 mod work;
 
 /// What is measured.
@@ -82,7 +83,7 @@ fn repository(rounds: usize, tree: &Path) -> anyhow::Result<()> {
     let found = Command::new("ostree").arg("--version").output();
     let version = String::from_utf8(found.context("Debian's ostree is needed")?.stdout)?;
     let version = version.split('\'').nth(1).unwrap_or("?").to_owned();
-    let (files, bytes) = warm(tree)?;
+    let (files, bytes) = warm::tree(tree)?;
     let mut taken = vec![[Vec::new(), Vec::new()]; WORKS.len()];
     let mut floors = Floors::default();
     let mut kind = "";
@@ -90,7 +91,8 @@ fn repository(rounds: usize, tree: &Path) -> anyhow::Result<()> {
         println!("round {} of {rounds}", round + 1);
         let scratch = Scratch::new(bytes)?;
         kind = scratch.kind();
-        warm(tree)?;
+        warm::tree(tree)?;
+        warm::memory(bytes)?;
         floors.measure(tree, &scratch.dir())?;
         one_round(&scratch, &backstop, tree, round, &mut taken)?;
     }
@@ -125,31 +127,6 @@ fn build(root: &Path) -> anyhow::Result<PathBuf> {
     );
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
     Ok(target.join("release/backstop").canonicalize()?)
-}
-
-/// Reads a whole tree, so that it is found in memory; its files and bytes.
-fn warm(tree: &Path) -> anyhow::Result<(u64, u64)> {
-    let (mut files, mut bytes) = (0, 0);
-    let mut stack = vec![tree.to_owned()];
-    while let Some(dir) = stack.pop() {
-        for entry in
-            std::fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))?
-        {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                stack.push(entry.path());
-                continue;
-            }
-            files += 1;
-            if entry.file_type()?.is_file() {
-                bytes += std::io::copy(
-                    &mut std::fs::File::open(entry.path())?,
-                    &mut std::io::sink(),
-                )?;
-            }
-        }
-    }
-    Ok((files, bytes))
 }
 
 /// Both programs do all pieces of work, in turns; who is first changes.
@@ -195,14 +172,15 @@ fn one_round(
                 other => OsStr::new(other),
             });
             rustix::fs::sync();
-            // It may not have stayed in memory since.
-            warm(&match work.reads {
+            let (_, bytes) = warm::tree(&match work.reads {
                 Reads::Tree => tree.to_owned(),
                 Reads::Repo => dir(program).join("repo/objects"),
                 Reads::Served => scratch.dir().join("served/objects"),
             })?;
+            warm::memory(bytes)?;
             let time = measure(program, backstop, &dir(program), args)
                 .with_context(|| format!("{program:?} cannot {}", work.name))?;
+            println!("{}: {program:?}, {:.2} s", work.name, time.wall);
             taken[program as usize].push(time);
         }
     }
@@ -386,7 +364,8 @@ fn machine(files: u64, bytes: u64, kind: &str) -> anyhow::Result<String> {
     Ok(format!(
         "{files} files, {} MB, in memory; {processor}; load at the end {load}. \
          Medians; each round on {kind}, both programs in turns; before each measurement \
-         all is synced, and what is read is read once; and each program syncs what it always syncs.",
+         all is synced, what is read is read once, and free memory is written to once; and each program \
+         syncs what it always syncs.",
         bytes >> 20
     ))
 }

@@ -84,7 +84,7 @@ pub fn run(options: &Deploy) -> anyhow::Result<()> {
         None => super::build(&PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/..")))?,
     };
     let began = load();
-    let (files, bytes) = super::warm(&options.tree)?;
+    let (files, bytes) = super::warm::tree(&options.tree)?;
     let mut taken = vec![Vec::new(); WAYS.len()];
     for round in 0..options.rounds {
         println!("round {} of {}", round + 1, options.rounds);

@@ -42,7 +42,7 @@ pub fn run(options: &Memory) -> anyhow::Result<()> {
 
 /// Adds the table to a report; fails where backstop takes more than it may.
 pub fn table(report: &mut String, backstop: &Path, tree: &Path) -> anyhow::Result<()> {
-    let (files, bytes) = warm(tree)?;
+    let (files, bytes) = warm::tree(tree)?;
     let scratch = Scratch::new(bytes + LONG)?;
     let long = scratch.dir().join("long");
     std::fs::create_dir(&long)?;

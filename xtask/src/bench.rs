@@ -92,9 +92,9 @@ fn repository(rounds: usize, tree: &Path) -> anyhow::Result<()> {
         let scratch = Scratch::new(bytes)?;
         kind = scratch.kind();
         warm::tree(tree)?;
-        warm::memory(bytes)?;
+        warm::memory(&scratch.dir(), bytes)?;
         floors.measure(tree, &scratch.dir())?;
-        one_round(&scratch, &backstop, tree, round, &mut taken)?;
+        one_round(&scratch, &backstop, (tree, bytes), round, &mut taken)?;
     }
     let mut report = String::new();
     writeln!(
@@ -129,11 +129,12 @@ fn build(root: &Path) -> anyhow::Result<PathBuf> {
     Ok(target.join("release/backstop").canonicalize()?)
 }
 
-/// Both programs do all pieces of work, in turns; who is first changes.
+/// Both programs do all pieces of work on a tree of so many bytes, in turns; who is
+/// first changes.
 fn one_round(
     scratch: &Scratch,
     backstop: &Path,
-    tree: &Path,
+    (tree, bytes): (&Path, u64),
     round: usize,
     taken: &mut [[Vec<Taken>; 2]],
 ) -> anyhow::Result<()> {
@@ -172,12 +173,12 @@ fn one_round(
                 other => OsStr::new(other),
             });
             rustix::fs::sync();
-            let (_, bytes) = warm::tree(&match work.reads {
+            warm::tree(&match work.reads {
                 Reads::Tree => tree.to_owned(),
                 Reads::Repo => dir(program).join("repo/objects"),
                 Reads::Served => scratch.dir().join("served/objects"),
             })?;
-            warm::memory(bytes)?;
+            warm::memory(&scratch.dir(), bytes)?;
             let time = measure(program, backstop, &dir(program), args)
                 .with_context(|| format!("{program:?} cannot {}", work.name))?;
             println!("{}: {program:?}, {:.2} s", work.name, time.wall);

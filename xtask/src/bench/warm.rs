@@ -1,6 +1,7 @@
 //! What a machine gave up while other work was done: programs would pay for it in turn,
 //! whoever comes first the most.
 
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
@@ -30,27 +31,19 @@ pub fn tree(tree: &Path) -> anyhow::Result<(u64, u64)> {
     Ok((files, bytes))
 }
 
-/// Writes to as much free memory as work on so many bytes may need. A virtual machine
-/// hands free memory back to its host, and each page costs time when it is used again.
-pub fn memory(bytes: u64) -> anyhow::Result<()> {
-    let free = available()?;
-    // A file's pages, those of the image it lies in, as much again, and a gigabyte.
-    let wanted = bytes * 4 + (1 << 30);
-    let mut memory = vec![0_u8; usize::try_from(wanted.min(free / 2))?];
-    for page in memory.chunks_mut(4096) {
-        page[0] = 1;
+/// Writes to as much free memory as files of so many bytes may need, in a directory of
+/// their filesystem. A virtual machine hands free memory back to its host, and each page
+/// costs time when it is used again.
+#[expect(clippy::disallowed_methods, reason = "a file that nobody needs")]
+pub fn memory(dir: &Path, bytes: u64) -> anyhow::Result<()> {
+    let path = dir.join("warm");
+    let said = || format!("cannot write {}", path.display());
+    let mut file = std::fs::File::create(&path).with_context(said)?;
+    let block = vec![1; 1 << 20];
+    // The pages of the file and those of the image it lies in, and some.
+    for _ in 0..(bytes >> 20) * 3 {
+        file.write_all(&block).with_context(said)?;
     }
-    std::hint::black_box(memory);
-    Ok(())
-}
-
-/// Bytes of memory that may be used without taking any from what runs.
-fn available() -> anyhow::Result<u64> {
-    let info = std::fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
-    let line = info.lines().find_map(|l| l.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|l| l.trim().strip_suffix(" kB"));
-    let kib: u64 = kib
-        .context("/proc/meminfo tells of no MemAvailable")?
-        .parse()?;
-    Ok(kib << 10)
+    // Its pages are free before they go to the disk.
+    std::fs::remove_file(&path).with_context(said)
 }

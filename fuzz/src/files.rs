@@ -8,6 +8,7 @@ use bundle::Bundle;
 use durable::sim::SimFs;
 use engine::Journal;
 use fleet::wire::Frame;
+use ostree::SePolicy;
 
 /// The sector in which the boot loader counts.
 pub fn sector(bytes: &[u8]) {
@@ -59,6 +60,26 @@ pub fn wire(mut bytes: &[u8]) {
 /// What vouches for a summary.
 pub fn metalink(bytes: &[u8]) {
     let _ = fetch::Metalink::parse(bytes, "summary");
+}
+
+/// What a policy says of files: its lines, and after a NUL those that lead elsewhere.
+pub fn file_contexts(bytes: &[u8]) {
+    let mut parts = bytes.splitn(2, |b| *b == 0);
+    let (contexts, subs) = (parts.next(), parts.next());
+    let (contexts, subs) = (contexts.unwrap_or_default(), subs.unwrap_or_default());
+    let Ok(policy) = SePolicy::parse(contexts, subs) else {
+        return;
+    };
+    for path in [
+        "/",
+        "/usr/bin/sh",
+        "/etc/a b",
+        "/usr/lib64/a.so.1",
+        "usr",
+        "",
+    ] {
+        let _ = policy.label(Path::new(path), 0o100_644);
+    }
 }
 
 /// A check's file.

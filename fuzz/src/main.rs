@@ -18,7 +18,7 @@ use libfuzzer_sys::fuzz_target;
 type Parser = fn(&[u8]);
 
 /// The parsers by name. `xtask` has the same list, with the seeds of each.
-const PARSERS: [(&str, Parser); 19] = [
+const PARSERS: [(&str, Parser); 20] = [
     ("metadata", formats::metadata),
     ("value-text", formats::value_text),
     ("objects", formats::objects),
@@ -36,6 +36,7 @@ const PARSERS: [(&str, Parser); 19] = [
     ("wire", files::wire),
     ("check", files::check),
     ("metalink", files::metalink),
+    ("file-contexts", files::file_contexts),
     ("many-answer", many::answer),
     ("many-query", many::query),
 ];

@@ -373,7 +373,7 @@ impl Walk<'_> {
             owner,
             stat.mode,
         );
-        let xattrs = self.xattrs(path)?;
+        let xattrs = self.xattrs(path, mode)?;
         let meta = DirMeta {
             uid,
             gid,
@@ -390,11 +390,12 @@ impl Walk<'_> {
         Path::new("/").join(path.strip_prefix(self.top).unwrap_or(path))
     }
 
-    fn xattrs(&self, path: &Path) -> Result<Xattrs> {
-        if self.intake.options.drops_xattrs(self.intake.repo) {
-            return Ok(Xattrs::default());
-        }
-        let found = self.intake.repo.fs().xattrs(path);
-        Ok(Xattrs::new(found.doing("read the attributes of", path)?))
+    fn xattrs(&self, path: &Path, mode: u32) -> Result<Xattrs> {
+        let repo = self.intake.repo;
+        let at = (self.inside(path), mode);
+        self.intake.options.xattrs(repo, (&at.0, at.1), || {
+            let found = repo.fs().xattrs(path);
+            Ok(Xattrs::new(found.doing("read the attributes of", path)?))
+        })
     }
 }

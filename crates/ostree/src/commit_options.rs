@@ -1,10 +1,12 @@
 //! What a commit says, what it is made of, and what came of it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::Checksum;
 use crate::format::Metadata;
 use crate::modify::Modify;
+use crate::selinux::SePolicy;
 use crate::sign::Signer;
 use crate::tar_import::Archive;
 
@@ -52,6 +54,8 @@ pub struct CommitOptions {
     pub canonical_permissions: bool,
     /// Leaves all extended attributes out.
     pub no_xattrs: bool,
+    /// Whose labels files get, instead of those that they have.
+    pub policy: Option<Arc<SePolicy>>,
     /// Who signs the commit, before the branch points to it.
     pub signers: Vec<Signer>,
     /// What else is changed on the way in.

@@ -164,6 +164,20 @@ pub enum Error {
         /// The list that names it.
         list: &'static str,
     },
+    /// A file that a bare repository cannot hold.
+    #[error(
+        "a file's extended attributes are not sorted by name, and a bare repository cannot keep \
+         them so: pull into one of mode bare-user or archive, or commit the tree anew with backstop"
+    )]
+    UnsortedXattrs,
+    /// A policy of SELinux that cannot be used.
+    #[error("cannot use the SELinux policy in {}: {why}", path.display())]
+    SePolicy {
+        /// The file of it.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// An archive that cannot be read.
     #[error("cannot read the archive {}", path.display())]
     Archive {

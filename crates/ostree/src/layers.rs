@@ -184,29 +184,27 @@ impl<'a> Layers<'a> {
     }
 
     /// Puts a directory at a path, or changes the attributes of the one there.
-    /// `above` are the attributes of those that have to be made above it.
-    pub(crate) fn put_dir(
-        &mut self,
-        path: &Path,
-        meta: Checksum,
-        above: Option<Checksum>,
-    ) -> Result<()> {
-        if let (Some(parent), None) = (path.parent(), above)
+    pub(crate) fn put_dir(&mut self, path: &Path, meta: Checksum) -> Result<()> {
+        if let Some(parent) = path.parent()
             && (parent != Path::new("/") || self.root.is_some())
         {
             self.dir(parent, None)?;
         }
-        self.dir(path, above.or(Some(meta)))?.meta = meta;
+        self.dir(path, Some(meta))?.meta = meta;
         Ok(())
     }
 
+    /// Whether there is a directory at a path.
+    pub(crate) fn has_dir(&mut self, path: &Path) -> Result<bool> {
+        match self.dir(path, None) {
+            Ok(_) => Ok(true),
+            Err(Error::NoSuchPath { .. }) => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+
     /// Puts a file at a path. A directory there is an error.
-    pub(crate) fn put_file(
-        &mut self,
-        path: &Path,
-        file: Checksum,
-        above: Option<Checksum>,
-    ) -> Result<()> {
+    pub(crate) fn put_file(&mut self, path: &Path, file: Checksum) -> Result<()> {
         let parent = path.parent().unwrap_or(Path::new("/"));
         let missing = || Error::NoSuchPath {
             path: path.to_owned(),
@@ -215,7 +213,7 @@ impl<'a> Layers<'a> {
             .file_name()
             .and_then(|n| n.to_str())
             .ok_or_else(missing)?;
-        let dir = self.dir(parent, above)?;
+        let dir = self.dir(parent, None)?;
         if dir.dirs.contains_key(name) {
             return Err(in_the_way(path, FILE_OVER_DIR));
         }

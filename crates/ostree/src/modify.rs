@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::commit_options::CommitOptions;
-use crate::format::{TYPE_FILE, TYPE_MASK, TYPE_SYMLINK};
+use crate::format::{TYPE_FILE, TYPE_MASK, TYPE_SYMLINK, Xattrs};
 use crate::{Error, Repo, RepoMode, Result};
 
 /// Changes to a tree on its way into a commit.
@@ -55,6 +55,28 @@ impl CommitOptions {
     /// Whether extended attributes are left out.
     pub(crate) fn drops_xattrs(&self, repo: &Repo) -> bool {
         self.no_xattrs || self.is_canonical(repo) || repo.config().disable_xattrs
+    }
+
+    /// Extended attributes that what is at `path` in the commit has there; `found` are
+    /// those that it has now.
+    pub(crate) fn xattrs(
+        &self,
+        repo: &Repo,
+        (path, mode): (&Path, u32),
+        found: impl FnOnce() -> Result<Xattrs>,
+    ) -> Result<Xattrs> {
+        let kept = match self.drops_xattrs(repo) {
+            true => Xattrs::default(),
+            false => found()?,
+        };
+        let label = match &self.policy {
+            Some(policy) => policy.label(path, mode)?,
+            None => None,
+        };
+        Ok(match label {
+            Some(label) => kept.labelled(label),
+            None => kept,
+        })
     }
 
     fn is_canonical(&self, repo: &Repo) -> bool {
@@ -133,6 +155,7 @@ impl<'a> Modified<'a> {
             || options.owner_gid.is_some()
             || options.canonical_permissions
             || options.no_xattrs
+            || options.policy.is_some()
     }
 
     /// A change for a path that is not in the tree is a mistake.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::commit_options::CommitOptions;
-use crate::format::{Commit, DirMeta, DirRef, DirTree, FileRef, Xattrs};
+use crate::format::{Commit, DirMeta, DirRef, DirTree, FileRef};
 use crate::listing::MAX_DEPTH;
 use crate::modify::Modified;
 use crate::store::Staging;
@@ -80,7 +80,8 @@ impl Rewrite<'_> {
         let (uid, gid, mode) =
             self.modified
                 .attributes(self.repo, self.options, path, owner, meta.mode);
-        let xattrs = self.xattrs(meta.xattrs);
+        let at = (path, meta.mode);
+        let xattrs = self.options.xattrs(self.repo, at, || Ok(meta.xattrs))?;
         let new = DirMeta {
             uid,
             gid,
@@ -90,13 +91,6 @@ impl Rewrite<'_> {
         self.staging.metadata(ObjectKind::DirMeta, &new.encode())
     }
 
-    fn xattrs(&self, xattrs: Xattrs) -> Xattrs {
-        match self.options.drops_xattrs(self.repo) {
-            true => Xattrs::default(),
-            false => xattrs,
-        }
-    }
-
     fn file(&self, path: &Path, checksum: &Checksum) -> Result<Checksum> {
         let file = self.repo.open_file(checksum)?;
         let mut header = file.header.clone();
@@ -104,7 +98,8 @@ impl Rewrite<'_> {
         (header.uid, header.gid, header.mode) =
             self.modified
                 .attributes(self.repo, self.options, path, owner, header.mode);
-        header.xattrs = self.xattrs(header.xattrs);
+        let at = (path, header.mode);
+        header.xattrs = self.options.xattrs(self.repo, at, || Ok(header.xattrs))?;
         if header == file.header {
             return Ok(*checksum);
         }

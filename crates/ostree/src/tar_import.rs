@@ -292,17 +292,17 @@ impl Import<'_, '_> {
             Kind::Dir => return self.dir(path, attributes),
             Kind::Link(target) => return self.link(path, &target),
             Kind::Symlink(target) => {
-                let header = self.header(path, attributes, TYPE_SYMLINK, target);
+                let header = self.header(path, attributes, TYPE_SYMLINK, target)?;
                 let none = Content::Memory(&[]);
                 self.staging.file(&header, none, &mut Vec::new(), path)?
             }
             Kind::File(size) => {
-                let header = self.header(path, attributes, TYPE_FILE, String::new());
+                let header = self.header(path, attributes, TYPE_FILE, String::new())?;
                 self.staging.stream(&header, content, size, path)?
             }
         };
-        let above = self.above()?;
-        self.layers.put_file(path, checksum, above)
+        self.make_parents(path)?;
+        self.layers.put_file(path, checksum)
     }
 
     /// Whether a path, or one above it, is left out.
@@ -317,11 +317,11 @@ impl Import<'_, '_> {
     fn link(&mut self, path: &Path, target: &Path) -> Result<()> {
         let checksum = self.layers.file(target)?;
         let checksum = checksum.ok_or_else(|| wrong(path, "it is a link to what is not there"))?;
-        let above = self.above()?;
-        self.layers.put_file(path, checksum, above)
+        self.make_parents(path)?;
+        self.layers.put_file(path, checksum)
     }
 
-    fn header(&self, path: &Path, a: Attributes, kind: u32, target: String) -> FileHeader {
+    fn header(&self, path: &Path, a: Attributes, kind: u32, target: String) -> Result<FileHeader> {
         let mode = kind
             | if kind == TYPE_SYMLINK {
                 0o777
@@ -332,26 +332,24 @@ impl Import<'_, '_> {
         let (uid, gid, mode) = self
             .modified
             .attributes(repo, self.options, path, owner, mode);
-        FileHeader {
+        Ok(FileHeader {
             uid,
             gid,
             mode,
             target,
-            xattrs: self.xattrs(a.xattrs),
-        }
+            xattrs: self.xattrs((path, mode), a.xattrs)?,
+        })
     }
 
-    fn xattrs(&self, xattrs: Vec<Xattr>) -> Xattrs {
-        match self.options.drops_xattrs(self.staging.repo()) {
-            true => Xattrs::default(),
-            false => Xattrs::new(xattrs),
-        }
+    fn xattrs(&self, at: (&Path, u32), xattrs: Vec<Xattr>) -> Result<Xattrs> {
+        let repo = self.staging.repo();
+        self.options.xattrs(repo, at, || Ok(Xattrs::new(xattrs)))
     }
 
     fn dir(&mut self, path: &Path, attributes: Attributes) -> Result<()> {
         let meta = self.dirmeta(path, attributes)?;
-        let above = self.above()?;
-        self.layers.put_dir(path, meta, above)
+        self.make_parents(path)?;
+        self.layers.put_dir(path, meta)
     }
 
     fn dirmeta(&self, path: &Path, a: Attributes) -> Result<Checksum> {
@@ -364,15 +362,26 @@ impl Import<'_, '_> {
             uid,
             gid,
             mode,
-            xattrs: self.xattrs(a.xattrs),
+            xattrs: self.xattrs((path, mode), a.xattrs)?,
         };
         self.staging.metadata(ObjectKind::DirMeta, &meta.encode())
     }
 
-    /// The attributes of directories that no entry describes, where such are made.
-    fn above(&self) -> Result<Option<Checksum>> {
+    /// Makes the directories above a path that no entry described, where such are made.
+    fn make_parents(&mut self, path: &Path) -> Result<()> {
         if !self.archive.make_parents {
-            return Ok(None);
+            return Ok(());
+        }
+        let above: Vec<&Path> = path.ancestors().skip(1).collect();
+        for dir in above.into_iter().rev() {
+            self.make_dir(dir)?;
+        }
+        Ok(())
+    }
+
+    fn make_dir(&mut self, path: &Path) -> Result<()> {
+        if self.layers.has_dir(path)? {
+            return Ok(());
         }
         let plain = Attributes {
             uid: 0,
@@ -380,16 +389,15 @@ impl Import<'_, '_> {
             mode: 0o755,
             xattrs: Vec::new(),
         };
-        self.dirmeta(Path::new("/"), plain).map(Some)
+        let meta = self.dirmeta(path, plain)?;
+        self.layers.put_dir(path, meta)
     }
 
     /// An archive without entries is an empty directory, where directories are made.
     fn ensure_root(&mut self) -> Result<()> {
-        match self.above()? {
-            Some(meta) if self.layers.is_empty() => {
-                self.layers.put_dir(Path::new("/"), meta, Some(meta))
-            }
-            _ => Ok(()),
+        match self.archive.make_parents && self.layers.is_empty() {
+            true => self.make_dir(Path::new("/")),
+            false => Ok(()),
         }
     }
 }

@@ -22,7 +22,7 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
 const IN_CI: u64 = 4;
 
 /// The parsers, as `fuzz/src/main.rs` names them.
-const PARSERS: [&str; 19] = [
+const PARSERS: [&str; 20] = [
     "metadata",
     "value-text",
     "objects",
@@ -40,6 +40,7 @@ const PARSERS: [&str; 19] = [
     "wire",
     "check",
     "metalink",
+    "file-contexts",
     "many-answer",
     "many-query",
 ];

@@ -19,6 +19,9 @@ const METALINK: &str = "<?xml version='1.0'?><metalink version='3.0'><files>\
     2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae</hash></verification>\
     <resources><url type='http' preference='9'>http://a/b?c=1&amp;d=2</url></resources>\
     </file></files></metalink>";
+/// What a policy says of files, and what is labelled like something else.
+const CONTEXTS: &[u8] = b"/.* u:r:d:s0\n/usr/bin/.* -- u:r:b:s0\n/usr/lib(64)?/.+\\.so(\\.[^/]*)? \
+    u:r:l:s0\n/etc/x|/y <<none>>\n/a{2,3} -d u:r:a:s0\n\0/usr/etc /etc\n";
 /// An answer with three objects, one of them not there, after how it is cut.
 const MANY: &[u8] = b"\x02\x05\x00\0\0\0\0\0\0\0\x03abc\xff\xff\xff\xff\xff\xff\xff\xff\
     \0\0\0\0\0\0\0\x01z";
@@ -39,6 +42,7 @@ pub fn plant(dir: &Path, program: &str) -> anyhow::Result<()> {
     garden.archives()?;
     garden.seed("check", "seed", CHECK.as_bytes())?;
     garden.seed("metalink", "seed", METALINK.as_bytes())?;
+    garden.seed("file-contexts", "seed", CONTEXTS)?;
     garden.seed("boot-entry", "seed", ENTRY.as_bytes())?;
     garden.seed(
         "value-text",

@@ -1,10 +1,11 @@
 //! `ostree commit`
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ostree::{
     Archive, CommitOptions, CommitSummary, LinkedFiles, Metadata, ModeChange, Modify, Parent,
-    PathFilter, Repo, Source, Value,
+    PathFilter, Repo, SePolicy, Source, Value,
 };
 
 use crate::command::{Command, Works};
@@ -105,7 +106,6 @@ pub const COMMAND: Command = Command {
 };
 
 fn run(cx: &mut Cx) -> anyhow::Result<()> {
-    cx.refuse(&["selinux-policy", "selinux-policy-from-base"])?;
     let repo = cx.repo()?;
     let repo = match cx.given.boolean("fsync")? {
         Some(false) => repo.unsynced(),
@@ -119,6 +119,7 @@ fn run(cx: &mut Cx) -> anyhow::Result<()> {
     let mut options = options(cx, &repo, parent)?;
     options.branch = branch.filter(|_| !cx.given.has("orphan"));
     let sources = sources(cx, &repo)?;
+    options.policy = policy(cx, &repo, &sources)?.map(Arc::new);
     let detached = pairs(cx, "add-detached-metadata-string")?;
     if !detached.is_empty() {
         let mut metadata = Metadata::default();
@@ -347,6 +348,24 @@ fn sources(cx: &Cx, repo: &Repo) -> anyhow::Result<Vec<Source>> {
         sources.push(dir(Path::new(path))?);
     }
     Ok(sources)
+}
+
+/// The policy whose labels files get.
+fn policy(cx: &Cx, repo: &Repo, sources: &[Source]) -> anyhow::Result<Option<SePolicy>> {
+    if let Some(path) = cx.given.value("selinux-policy") {
+        let Source::Dir(root) = dir(Path::new(path))? else {
+            return Ok(None);
+        };
+        return Ok(SePolicy::of_dir(&root)?);
+    }
+    if !cx.given.has("selinux-policy-from-base") {
+        return Ok(None);
+    }
+    Ok(match sources.first() {
+        Some(Source::Dir(root)) => SePolicy::of_dir(root)?,
+        Some(Source::Commit(commit) | Source::Base(commit)) => SePolicy::of_commit(repo, commit)?,
+        _ => return fail("--selinux-policy-from-base needs a directory or a commit as first tree"),
+    })
 }
 
 fn dir(path: &Path) -> anyhow::Result<Source> {

@@ -5,6 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use rustix::fs::XattrFlags;
+
 use crate::ours;
 
 /// What Debian's `ostree` prints.
@@ -153,6 +155,197 @@ fn what_is_printed_is_the_same() {
         }
         assert_eq!((status == 0, out), (fine, expected), "{line}: {err}");
     }
+}
+
+/// A system with a policy, the lines of which meet in every way that counts.
+fn make_policy(root: &Path) {
+    let place = root.join("etc/selinux");
+    let files = place.join("name/contexts/files");
+    fs::create_dir_all(&files).unwrap();
+    fs::create_dir_all(place.join("name/policy")).unwrap();
+    fs::write(place.join("name/policy/policy.33"), "compiled").unwrap();
+    fs::write(
+        place.join("config"),
+        "SELINUX=permissive\nSELINUXTYPE=name\n",
+    )
+    .unwrap();
+    fs::write(files.join("file_contexts"), CONTEXTS).unwrap();
+    let with = |suffix: &str, text: &str| {
+        fs::write(files.join(format!("file_contexts{suffix}")), text).unwrap();
+    };
+    with(".homedirs", "/home/[^/]+/\\.config(/.*)? u:r:config:s0\n");
+    with(".local", "/opt/b u:r:local_b:s0\n");
+    with(".subs_dist", "/usr/etc /etc\n/srv /usr\n/srv /etc\n");
+    with(".subs", "/data /\n/opt/link /srv\n");
+}
+
+const CONTEXTS: &str = r"
+# A comment.
+/.*                             u:r:default:s0
+/                       -d      u:r:root:s0
+/usr/bin/exact          --      u:r:exact:s0
+/usr/bin(/.*)?                  u:r:bin:s0
+/usr/bin/.*             -l      u:r:link:s0
+/usr/lib(64)?/.+\.so(\.[^/]*)?  --  u:r:lib:s0
+/usr/lib/one|/usr/two           u:r:either:s0
+/opt/one|/top2                  u:r:top:s0
+/etc/secret.?           --      <<none>>
+/etc/[a-m]*             --      u:r:a_to_m:s0
+/opt/.*                 -d      u:r:dirs:s0
+/opt/b                          u:r:b:s0
+/mnt                    -d      u:r:mnt:s0
+/proc                   -d      <<none>>
+/home/a\+b                      u:r:plus:s0
+";
+
+#[test]
+fn files_get_the_labels_of_a_policy() {
+    if !have_ostree() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let tree = dir.path().join("tree");
+    make_tree(&tree);
+    for file in [
+        "usr/bin/exact",
+        "usr/lib/a.so",
+        "usr/lib64/a.so.1",
+        "usr/lib/one",
+        "usr/two",
+        "usr/one/usr/two",
+        "top2",
+        "opt/one",
+        "opt/one2",
+        "x/top2",
+        "etc/secret",
+        "etc/secret2",
+        "etc/secret23",
+        "etc/abc",
+        "etc/xyz",
+        "usr/etc/abc",
+        "usr/etc/secret",
+        "opt/b",
+        "opt/c/d",
+        "opt/link/abc",
+        "home/a+b",
+        "home/me/.config/x",
+        "home/me/config",
+        "data/usr/bin/x",
+        "data2/usr/bin/x",
+        "srv/abc",
+        "srv/bin/y",
+    ] {
+        fs::create_dir_all(tree.join(file).parent().unwrap()).unwrap();
+        fs::write(tree.join(file), file).unwrap();
+    }
+    symlink("sh", tree.join("usr/bin/bash")).unwrap();
+    fs::create_dir(tree.join("proc")).unwrap();
+    fs::hard_link(tree.join("usr/bin/sh"), tree.join("etc/bl")).unwrap();
+    make_policy(&tree);
+    make_policy(&tree.join("usr"));
+    make_policy(&dir.path().join("policy"));
+    fs::create_dir(dir.path().join("without")).unwrap();
+    make_policy(&dir.path().join("other"));
+    let other = "etc/selinux/name/contexts/files/file_contexts";
+    let nearly_none = "/.* <<none>>\n/ -d u:r:other:s0\n";
+    fs::write(dir.path().join("other").join(other), nearly_none).unwrap();
+    let (tree, policy, none) = (at("tree"), at("policy"), at("without"));
+    let other_policy = at("other");
+    let commit = |options: &str| format!("REPO commit --orphan {TIME} {options}");
+    let archive = format!("{}/tree.tar", dir.path().display());
+    let packed = Command::new("tar")
+        .args(["-C", &tree, "--owner=0", "--group=0", "-cf", &archive, "."])
+        .status();
+    assert!(packed.unwrap().success());
+    same(
+        dir.path(),
+        &[
+            "REPO init --mode=bare-user",
+            &format!("REPO commit -b plain --no-bindings {TIME} {tree}"),
+            &format!("REPO commit -b main --no-bindings {TIME} --selinux-policy={policy} {tree}"),
+            "REPO ls -R -X main",
+            "REPO ls -R -C main",
+            &commit(&format!("-P {tree}")),
+            &commit(&format!("-P --tree=dir={tree}")),
+            &commit("-P --tree=ref=plain"),
+            &commit(&format!("-P --base=plain --tree=dir={tree}")),
+            &commit(&format!("--no-xattrs --selinux-policy={policy} {tree}")),
+            &commit(&format!(
+                "--canonical-permissions --selinux-policy={policy} {tree}"
+            )),
+            &commit(&format!("--selinux-policy={policy} --tree=ref=main")),
+            &commit(&format!("--selinux-policy={policy} --tree=tar={archive}")),
+            &commit(&format!(
+                "--selinux-policy={policy} --tree=tar={archive} --tar-autocreate-parents"
+            )),
+            // What a policy wants no label for keeps the one it has.
+            &format!("REPO commit -b other {TIME} --selinux-policy={other_policy} --tree=ref=main"),
+            "REPO ls -X other /usr/bin",
+            // Without a policy, files keep what they have.
+            &commit(&format!("--selinux-policy={none} --tree=ref=main")),
+            &commit(&format!("--selinux-policy={policy}/nowhere {tree}")),
+            "REPO fsck -q",
+        ],
+        |_, text| without(&text, "fsck objects"),
+    );
+}
+
+#[test]
+fn labels_that_ostree_put_last_are_read() {
+    if !have_ostree() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let tree = dir.path().join("tree");
+    make_tree(&tree);
+    make_policy(&dir.path().join("policy"));
+    for path in ["usr", "usr/bin/sh"] {
+        let set = rustix::fs::setxattr(tree.join(path), "user.x", b"1", XattrFlags::empty());
+        set.unwrap();
+    }
+    let (repo, policy) = (format!("--repo={}", at("repo")), at("policy"));
+    let (fine, _) = theirs(&format!("{repo} init --mode=archive"));
+    let options = format!("-b main --no-bindings {TIME} --selinux-policy={policy}");
+    let (committed, labelled) = theirs(&format!("{repo} commit {options} {}", at("tree")));
+    assert!(fine && committed);
+    let line = format!("{repo} ls -R -X main");
+    assert_eq!(ours(&line).1, theirs(&line).1);
+    assert!(
+        ours(&line)
+            .1
+            .contains("b'user.x', [byte 0x31]), (b'security")
+    );
+    assert_eq!(ours(&format!("{repo} fsck")).0, 0);
+
+    // Where attributes can be in that order, it is pulled; else it is refused.
+    let modes = [
+        ("bare-user", ""),
+        ("archive", ""),
+        ("bare", "extended attributes are not sorted"),
+    ];
+    for (mode, refusal) in modes.into_iter().take(2 + usize::from(testing::as_root())) {
+        let copy = format!("--repo={}", at(mode));
+        assert_eq!(ours(&format!("{copy} init --mode={mode}")).0, 0);
+        let (status, _, err) = ours(&format!("{copy} pull-local {} main", at("repo")));
+        assert_eq!(
+            (status == 0, err.contains(refusal)),
+            (refusal.is_empty(), true),
+            "{mode}: {err}"
+        );
+        let (status, _, err) = ours(&format!("{copy} fsck"));
+        assert_eq!(status, 0, "{mode}: {err}");
+        assert!(theirs(&format!("{copy} fsck -q")).0, "{mode}");
+    }
+    // Ours are sorted, so that every repository can have them.
+    let again = ours(&format!(
+        "{repo} commit {options} --parent=none {}",
+        at("tree")
+    ));
+    assert_eq!(again.0, 0, "{}", again.2);
+    assert_ne!(again.1, labelled);
+    assert!(ours(&line).1.contains(":s0'), (b'user.x'"));
 }
 
 fn without(text: &str, start: &str) -> String {

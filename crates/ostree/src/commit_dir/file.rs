@@ -27,7 +27,9 @@ impl Walk<'_> {
         let path = dir.join(&name);
         let (stat, version) = self.look_at(&path)?;
         let inode = (stat.dev, stat.ino);
-        let shared = stat.nlink > 1 && stat.kind == FileKind::File;
+        // Other names may have other labels.
+        let alike = self.intake.options.policy.is_none();
+        let shared = alike && stat.nlink > 1 && stat.kind == FileKind::File;
         if shared && let Some(checksum) = self.linked().get(&inode).copied() {
             return Ok(FileRef { name, checksum });
         }
@@ -83,7 +85,7 @@ impl Walk<'_> {
         buffer: &mut Vec<u8>,
     ) -> Result<Checksum> {
         let header = FileHeader {
-            xattrs: self.xattrs(&path)?,
+            xattrs: self.xattrs(&path, header.mode)?,
             ..header
         };
         match stat.kind {
@@ -153,9 +155,10 @@ impl Walk<'_> {
             owner,
             header.mode,
         );
-        let drops = self.intake.options.drops_xattrs(self.intake.repo)
-            && !header.xattrs.as_slice().is_empty();
-        let same = wanted == (header.uid, header.gid, header.mode) && !drops;
+        let at = (inside, header.mode);
+        let kept = || Ok(header.xattrs.clone());
+        let xattrs = self.intake.options.xattrs(self.intake.repo, at, kept)?;
+        let same = wanted == (header.uid, header.gid, header.mode) && xattrs == header.xattrs;
         Ok(same.then_some(*checksum))
     }
 
@@ -163,6 +166,7 @@ impl Walk<'_> {
     /// is what the object would be.
     fn may_adopt(&self, header: &FileHeader, stat: &Metadata) -> bool {
         self.intake.options.modify.consume
+            && self.intake.options.policy.is_none()
             && self.intake.options.modify.links != LinkedFiles::Read
             && stat.mode == header.mode
             && match self.intake.repo.mode() {

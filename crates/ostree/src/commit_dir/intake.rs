@@ -44,9 +44,12 @@ impl<'a> Intake<'a> {
     }
 
     /// One that reads those files that changed since the last commit of them. What is
-    /// consumed is not there again.
+    /// consumed is not there again; what a policy labels has other digests by its path.
     pub(super) fn remembering(mut self) -> Self {
-        if !self.options.modify.consume && !self.options.read_all {
+        let CommitOptions {
+            policy, read_all, ..
+        } = self.options;
+        if !self.options.modify.consume && !read_all && policy.is_none() {
             self.digests = Digests::open(self.repo);
         }
         self

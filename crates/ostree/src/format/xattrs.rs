@@ -1,5 +1,6 @@
 //! Extended attributes: `a(ayay)`, sorted by name.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use durable::Xattr;
@@ -9,6 +10,9 @@ use crate::gvariant::{Layout, Malformed, Result, Type, Value, Writer, array, byt
 /// Extended attributes in the order in which objects hold them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Xattrs(Vec<Xattr>);
+
+/// The attribute that has a file's label.
+const SELINUX: &[u8] = b"security.selinux";
 
 impl Xattrs {
     /// The attributes of a file, as they go into an object: sorted, without
@@ -20,6 +24,21 @@ impl Xattrs {
         Self(found)
     }
 
+    /// These, with this label of SELinux instead of the one they have.
+    #[must_use]
+    pub fn labelled(self, label: &str) -> Self {
+        let mut all = self.0;
+        all.retain(|(name, _)| name != SELINUX);
+        // The value ends with a NUL, as the kernel's does.
+        all.push((SELINUX.to_vec(), [label.as_bytes(), &[0]].concat()));
+        Self::new(all)
+    }
+
+    /// Whether they are in the order in which a file's own attributes are read.
+    pub(crate) fn are_sorted(&self) -> bool {
+        self.0.is_sorted()
+    }
+
     /// Names and values.
     #[must_use]
     pub fn as_slice(&self) -> &[Xattr] {
@@ -28,16 +47,15 @@ impl Xattrs {
 
     pub(crate) fn decode(data: &[u8]) -> Result<Self> {
         let mut found: Vec<Xattr> = Vec::new();
+        let mut names = HashSet::new();
         for item in array(data, Layout::BYTES)? {
             let [name, value] = tuple(item, [Layout::BYTES, Layout::BYTES])?;
             let name = bytes(name)?;
             if name.is_empty() {
                 return Err(Malformed::Name);
             }
-            if found
-                .last()
-                .is_some_and(|(last, _)| last.as_slice() >= name)
-            {
+            // In any order: `ostree` 2022.7 puts a label of SELinux last.
+            if !names.insert(name) {
                 return Err(Malformed::Order);
             }
             found.push((name.to_vec(), value.to_vec()));

@@ -8,9 +8,9 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
 use super::reader::OSTREEMETA;
-use crate::Result;
 use crate::config::{Config, RepoMode};
 use crate::format::FileHeader;
+use crate::{Error, Result};
 
 /// Writes the content of a file to what it is given.
 pub(super) type Fill<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<io::Result<()>>;
@@ -53,7 +53,17 @@ fn true_attributes(header: &FileHeader) -> Attributes {
     }
 }
 
+/// A file has attributes in no order of its own: what is not sorted would be read back as
+/// another object.
+fn check_order(header: &FileHeader) -> Result<()> {
+    match header.xattrs.are_sorted() {
+        true => Ok(()),
+        false => Err(Error::UnsortedXattrs),
+    }
+}
+
 fn write_bare(fs: &dyn Fs, path: &Path, header: &FileHeader, fill: Fill<'_>) -> Result<()> {
+    check_order(header)?;
     if header.is_symlink() {
         fs.symlink(Path::new(&header.target), path)
             .doing("create the symlink", path)?;
@@ -82,6 +92,7 @@ pub(super) fn seal(
 ) -> Result<()> {
     match mode {
         RepoMode::Bare => {
+            check_order(header)?;
             let mut attributes = true_attributes(header);
             attributes.mtime = Some(0);
             finish(file, &attributes, path)

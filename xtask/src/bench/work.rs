@@ -54,8 +54,8 @@ pub enum Reads {
     Served,
 }
 
-/// One round, in this order: each piece builds on those before it. Nothing is
-/// removed within a round: ext4 searches long for an inode that was not in use a
+/// One round, in this order: each piece builds on those before it. But for one file that
+/// warms memory, nothing is removed within a round: ext4 searches long for an inode that was not in use a
 /// minute ago, and who comes after a removal pays for it.
 pub const WORKS: [Work; 11] = [
     Work {

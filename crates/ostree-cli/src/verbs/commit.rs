@@ -352,11 +352,9 @@ fn sources(cx: &Cx, repo: &Repo) -> anyhow::Result<Vec<Source>> {
 
 /// The policy whose labels files get.
 fn policy(cx: &Cx, repo: &Repo, sources: &[Source]) -> anyhow::Result<Option<SePolicy>> {
-    if let Some(path) = cx.given.value("selinux-policy") {
-        let Source::Dir(root) = dir(Path::new(path))? else {
-            return Ok(None);
-        };
-        return Ok(SePolicy::of_dir(&root)?);
+    if let Some(root) = cx.given.value("selinux-policy").map(Path::new) {
+        dir(root)?;
+        return Ok(SePolicy::of_dir(root)?);
     }
     if !cx.given.has("selinux-policy-from-base") {
         return Ok(None);

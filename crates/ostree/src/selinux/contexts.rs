@@ -274,12 +274,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told_with_its_line() {
-        let cases: [(&[u8], &str); 5] = [
+        let cases: [(&[u8], &str); 7] = [
             (b"/a", "line 1: it is not PATTERN [TYPE] LABEL"),
             (b"\n/a -x b", "line 2: -x is no type of file"),
             (b"/a b c d", "line 1: it is not PATTERN [TYPE] LABEL"),
             ("/\u{e4} b".as_bytes(), "line 1: it is not plain ASCII"),
             (b"/[a b", "line 1: its pattern is not known here"),
+            (b"/(?!b)a b", "line 1: its pattern is not known here"),
+            (br"/(a)\1? b", "line 1: its pattern is not known here"),
         ];
         for (text, why) in cases {
             let mut contexts = Contexts::default();
